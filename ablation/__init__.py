@@ -1,0 +1,20 @@
+"""From a grid file to a table: expansion, scheduling, tracking, aggregation, reports.
+
+Ray and MLflow read these switches when they are imported, whoever imports them first; hence here.
+"""
+
+import os
+
+for _name, _value in {
+    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
+    "RAY_AUTH_MODE": "disabled",  # else Ray writes a token into the home folder
+    "RAY_AIR_NEW_OUTPUT": "0",  # our own progress display
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a trial without a GPU sees the machine as it is
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # 30 ms and 0.5 MB a trial
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # our own, which stops between two steps
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # else it prints every step of creating its database
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,91 @@
+"""Finished folds under `runs/folds/<run id>/`, written whole or not at all.
+
+MLflow can be down or lost and be filled again from here. Beside `result.json`, which is the fold,
+lies `cost.json`, small enough to read thousands of for a plan.
+"""
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from core.config import config_key
+from core.result import FoldResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one finished fold took."""
+
+    config_key: str
+    encoder: str
+    corpus: str
+    epoch_seconds: float
+
+
+class Archive:
+    """The finished folds of one `runs/` folder, by run id."""
+
+    def __init__(self, runs: Path) -> None:
+        self._folder = runs / "folds"
+
+    def folder(self, run_id: str) -> Path:
+        """Where everything about one run lies."""
+        return self._folder / run_id
+
+    def holds(self, run_id: str) -> bool:
+        """Whether this fold is finished."""
+        return (self.folder(run_id) / "result.json").is_file()
+
+    def save(self, result: FoldResult) -> None:
+        """Write a finished fold; a reader sees all of it or nothing."""
+        training = result.config.training
+        cost = Cost(
+            config_key=config_key(result.config),
+            encoder=result.config.encoder.name,
+            corpus=result.config.corpus.name,
+            epoch_seconds=result.seconds / training.epochs,
+        )
+        write_whole(self.folder(result.run_id) / "cost.json", json.dumps(asdict(cost)))
+        text = json.dumps(result.to_dict(), allow_nan=False, separators=(",", ":"))
+        write_whole(self.folder(result.run_id) / "result.json", text)
+
+    def load(self, run_id: str) -> FoldResult:
+        """Read a finished fold back.
+
+        Raises:
+            ValueError: the file is not a whole result; names it.
+        """
+        path = self.folder(run_id) / "result.json"
+        try:
+            return FoldResult.from_dict(json.loads(path.read_bytes()))
+        except ValueError as error:
+            raise ValueError(
+                f"{path} must be a finished fold, found: {error}; delete it to train it again"
+            ) from error
+
+    def costs(self) -> list[Cost]:
+        """What each finished fold cost; a file that is no cost is of no use and left out."""
+        found = []
+        for path in sorted(self._folder.glob("*/cost.json")):
+            if (path.parent / "result.json").is_file():
+                with suppress(ValueError, TypeError):
+                    found.append(Cost(**json.loads(path.read_bytes())))
+        return found
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that no reader and no crash ever meets half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

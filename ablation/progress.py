@@ -1,0 +1,180 @@
+"""What a person sees while trials run: live on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from ablation.grid import Trial
+from core.result import EpochMetrics, FoldResult
+
+SHOWN_AT_ONCE = 8  # O: trials in the live view; more are counted
+SIGN_OF_LIFE_S = 60.0  # O: without a terminal, say something at least so often
+
+
+@dataclass(slots=True)
+class _Running:
+    trial: Trial
+    started: float = field(default_factory=time.monotonic)
+    latest: EpochMetrics | None = None
+
+
+class Display:
+    """Follows trials by run id. `result_of` gives a finished fold to print its figures."""
+
+    def __init__(
+        self,
+        console: Console,
+        trials: Mapping[str, list[Trial]],
+        folds: Mapping[str, int],
+        result_of: Callable[[str], FoldResult],
+    ) -> None:
+        self.failures: dict[str, str] = {}
+        self._console = console
+        self._trials = trials
+        self._folds = folds  # corpus -> number of its folds
+        self._total = len(trials)
+        self._result_of = result_of
+        self._running: dict[str, _Running] = {}
+        self._finished = 0
+        self._started = time.monotonic()
+        self._last_line = self._started
+        self._name_width = max((len(group[0].row) for group in trials.values()), default=0)
+        self._live: Live | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keep the live view on the terminal meanwhile, if there is one."""
+        if not self._console.is_terminal or self._console.is_dumb_terminal:
+            yield
+            return
+        with Live(
+            get_renderable=self._view, console=self._console, refresh_per_second=4, transient=True
+        ) as self._live:
+            yield
+        self._live = None
+
+    def trial_started(self, run_id: str) -> None:
+        """A retried trial starts again: its clock does too."""
+        self._running[run_id] = _Running(self._trials[run_id][0])
+
+    def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
+        """Note an epoch; without a live view, print one now and then."""
+        running = self._running.setdefault(run_id, _Running(self._trials[run_id][0]))
+        running.latest = metrics
+        if self._live is None and time.monotonic() - self._last_line > SIGN_OF_LIFE_S:
+            self._print(f"{self._name(run_id)}  {_epoch_text(running)}")
+
+    def trial_finished(self, run_id: str) -> None:
+        """Print the fold's line."""
+        self._running.pop(run_id, None)
+        self._finished += 1
+        result = self._result_of(run_id)
+        scores = result.scores()
+        self._print(
+            f"{self._name(run_id)}  WA {scores.wa:.3f}  UA {scores.ua:.3f}  "
+            f"epoch {result.best_epoch}/{result.config.training.epochs}  {clock(result.seconds)}"
+        )
+
+    def trial_failed(self, run_id: str, reason: str) -> None:
+        """Print the failure; the others go on."""
+        self._running.pop(run_id, None)
+        self._finished += 1
+        self.failures[run_id] = reason
+        self._print(f"{self._name(run_id)}  failed: {reason}", style="red")
+
+    def _print(self, line: str, style: str = "") -> None:
+        self._last_line = time.monotonic()
+        self._console.print(Text(line, style=style), soft_wrap=True)
+
+    def _name(self, run_id: str) -> str:
+        config, row = self._trials[run_id][0].config, self._trials[run_id][0].row
+        folds = self._folds[config.corpus.name]
+        corpus = f"{config.corpus.name}  " if len(self._folds) > 1 else ""
+        seed = f"seed {config.seed}"
+        return f"{run_id}  {row:<{self._name_width}}  {corpus}fold {config.fold}/{folds}  {seed}"
+
+    def _view(self) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        for run_id, running in list(self._running.items())[:SHOWN_AT_ONCE]:
+            config = running.trial.config
+            folds = self._folds[config.corpus.name]
+            table.add_row(
+                Text(running.trial.row, style="bold", overflow="ellipsis", no_wrap=True),
+                Text(f"{config.corpus.name} {config.fold}/{folds}", no_wrap=True),
+                Text(_epoch_text(running), overflow="ellipsis", no_wrap=True),
+                Text(clock(time.monotonic() - running.started), style="dim", no_wrap=True),
+            )
+        more = len(self._running) - SHOWN_AT_ONCE
+        lines: list[RenderableType] = [table]
+        if more > 0:
+            lines.append(Text(f"and {more} more", style="dim"))
+        lines.append(self._bar())
+        return Group(*lines)
+
+    def _bar(self) -> RenderableType:
+        bar = Progress(
+            BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[times]}")
+        )
+        times = f"{clock(time.monotonic() - self._started)} elapsed"
+        left = self._remaining_s()
+        if left is not None:
+            times += f", about {clock(left)} left"
+        if self.failures:
+            times += f", {len(self.failures)} failed"
+        bar.add_task("", total=self._total, completed=self._finished, times=times)
+        return bar
+
+    def _remaining_s(self) -> float | None:
+        """From the share of all epochs that is done, those of running trials included."""
+        epochs = {run_id: group[0].config.training.epochs for run_id, group in self._trials.items()}
+        under_way = sum(
+            running.latest.epoch for running in self._running.values() if running.latest is not None
+        )
+        mean_epochs = sum(epochs.values()) / max(len(epochs), 1)
+        done = self._finished * mean_epochs + under_way
+        if done < 2:
+            return None
+        elapsed = time.monotonic() - self._started
+        return elapsed * (self._total * mean_epochs - done) / done
+
+
+@contextmanager
+def bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for one step; yields a function of (done, total). Silent off a terminal."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people say them: 8s, 6m12s, 3h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def _epoch_text(running: _Running) -> str:
+    epochs = running.trial.config.training.epochs
+    if running.latest is None:
+        return f"epoch 0/{epochs}"
+    losses = running.latest.losses
+    parts = [f"{name} {value:.3f}" for name, value in losses.items() if name != "total"]
+    return f"epoch {running.latest.epoch}/{epochs}  loss {losses['total']:.3f}  {'  '.join(parts)}"

@@ -1,0 +1,85 @@
+"""Carries what trials report to MLflow in a thread of its own, so that training never waits for it."""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+
+from ablation.archive import Archive
+from ablation.grid import Trial
+from ablation.tracking import Tracker
+from core.result import EpochMetrics
+
+
+class Recorder:
+    """A queue in front of one tracker. What MLflow refuses is kept for `problems`, never raised:
+    the archive holds every finished fold, and `sync` sends whatever is missing."""
+
+    def __init__(
+        self,
+        open_tracker: Callable[[], Tracker],
+        trials: Mapping[str, list[Trial]],
+        archive: Archive,
+    ) -> None:
+        self.problems: list[str] = []
+        self._open_tracker = open_tracker
+        self._trials = trials  # one run id may stand in several rows
+        self._archive = archive
+        self._tracker: Tracker | None = None
+        self._jobs: queue.SimpleQueue[Callable[[Tracker], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def trial_started(self, run_id: str) -> None:
+        """Open the fold's run."""
+        for trial in self._trials[run_id]:
+            self._jobs.put(lambda tracker, trial=trial: tracker.start(trial, run_id))  # type: ignore[misc]
+
+    def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
+        """Log one epoch."""
+        for trial in self._trials[run_id]:
+            self._jobs.put(lambda tracker, trial=trial: tracker.epoch(trial, run_id, metrics))  # type: ignore[misc]
+
+    def trial_finished(self, run_id: str) -> None:
+        """Log the archived fold whole."""
+        for trial in self._trials[run_id]:
+            self._jobs.put(
+                lambda tracker, trial=trial: tracker.finish(trial, self._archive.load(run_id))  # type: ignore[misc]
+            )
+
+    def trial_failed(self, run_id: str, reason: str) -> None:
+        """Mark the fold's run as failed."""
+        for trial in self._trials[run_id]:
+            self._jobs.put(lambda tracker, trial=trial: tracker.fail(trial, run_id, reason))  # type: ignore[misc]
+
+    def sync(self) -> None:
+        """Send every archived fold that MLflow does not hold."""
+        self._jobs.put(self._sync)
+
+    def close(self, job: Callable[[Tracker], None] | None = None) -> None:
+        """Finish what is queued, then `job`, leave no run open, and stop."""
+        self._jobs.put(self._sync)
+        if job is not None:
+            self._jobs.put(job)
+        self._jobs.put(lambda tracker: tracker.close())
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _sync(self, tracker: Tracker) -> None:
+        there = tracker.finished()
+        for run_id, trials in self._trials.items():
+            missing = [trial for trial in trials if (trial.row, run_id) not in there]
+            if missing and self._archive.holds(run_id):
+                result = self._archive.load(run_id)
+                for trial in missing:
+                    tracker.finish(trial, result)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                if self._tracker is None:
+                    self._tracker = self._open_tracker()
+                job(self._tracker)
+            except Exception as error:  # whatever a database or a server can raise
+                text = " ".join(f"{type(error).__name__}: {error}".split())
+                if text not in self.problems:
+                    self.problems.append(text)

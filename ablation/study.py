@@ -1,0 +1,164 @@
+"""One study from start to end: data, missing trials, MLflow, report."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from ablation.archive import Archive
+from ablation.corpora import CorpusAudio, corpus_folder, parse, prepare
+from ablation.demo import demo_corpus
+from ablation.grid import Grid, Trial
+from ablation.options import Options
+from ablation.progress import Display, bar
+from ablation.provenance import Provenance
+from ablation.published import Published
+from ablation.recorder import Recorder
+from ablation.report import Report, summarise_grid, write_report
+from ablation.tracking import Tracker, read_scores
+from ablation.trainable import Listener, Resources, run_trials
+from core.checkpoints import fetch, fingerprint, geometry
+from core.config import EncoderConfig, run_id
+from core.result import EpochMetrics
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a study ended: its report, and what failed, by trial."""
+
+    report: Report
+    failures: tuple[tuple[Trial, str], ...]
+    tracking_problems: tuple[str, ...]
+
+
+def run_study(
+    grid: Grid, figures: Published, options: Options, resources: Resources, console: Console
+) -> Outcome:
+    """Train what is missing, then report.
+
+    Raises:
+        core.checkpoints.CheckpointError: an encoder is not at hand.
+        core.corpora.utterance.CorpusError: a corpus folder is not what it should be.
+        core.audio.AudioError: audio that can't be used.
+        ablation.trainable.Interrupted: the user stopped it; what was finished is kept.
+    """
+    for encoder in dict.fromkeys(cell.config.encoder for cell in grid.cells):
+        check_encoder(encoder)
+    corpora = {name: _corpus(name, grid, options, console) for name in grid.corpora}
+    named = _by_run_id(grid.trials(), corpora)
+    archive = Archive(options.runs)
+    provenance = Provenance.here(ROOT)
+    recorder = Recorder(
+        lambda: Tracker(options.uri, grid, options.runs, provenance), named, archive
+    )
+    recorder.sync()
+    wanted = {key: group for key, group in named.items() if _is_wanted(group, options)}
+    missing = {key: group for key, group in wanted.items() if not archive.holds(key)}
+    folds = {cell.config.corpus.name: cell.folds for cell in grid.cells}
+    display = Display(console, missing, folds, archive.load)
+    if done := len(wanted) - len(missing):
+        console.print(
+            f"{done} of {len(wanted)} folds are finished already; {len(missing)} to train"
+        )
+    try:
+        if missing:
+            with display.shown():
+                run_trials(
+                    {key: group[0].config for key, group in missing.items()},
+                    corpora,
+                    options.runs,
+                    resources,
+                    Listeners((display, recorder)),
+                )
+    finally:
+        recorder.close()
+    scores = read_scores(options.uri, grid, named)
+    report = write_report(
+        grid, summarise_grid(grid, scores, figures), options.reports, provenance.git_commit
+    )
+    return Outcome(
+        report=report,
+        failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),
+        tracking_problems=tuple(recorder.problems),
+    )
+
+
+def rebuild_report(grid: Grid, figures: Published, options: Options) -> Report:
+    """The report of what MLflow holds, training nothing and needing no corpus."""
+    scores = read_scores(options.uri, grid)
+    commit = Provenance.here(ROOT).git_commit
+    return write_report(grid, summarise_grid(grid, scores, figures), options.reports, commit)
+
+
+def check_encoder(config: EncoderConfig) -> None:
+    """Make sure, before Ray starts, that the encoder is here and has the layer asked for."""
+    fetch(config)
+    geometry(config)
+
+
+class Listeners:
+    """Several listeners as one."""
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._listeners = tuple(listeners)
+
+    def trial_started(self, run_id: str) -> None:
+        for listener in self._listeners:
+            listener.trial_started(run_id)
+
+    def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
+        for listener in self._listeners:
+            listener.epoch_finished(run_id, metrics)
+
+    def trial_finished(self, run_id: str) -> None:
+        for listener in self._listeners:
+            listener.trial_finished(run_id)
+
+    def trial_failed(self, run_id: str, reason: str) -> None:
+        for listener in self._listeners:
+            listener.trial_failed(run_id, reason)
+
+
+def _corpus(name: str, grid: Grid, options: Options, console: Console) -> CorpusAudio:
+    if grid.demo:
+        with bar(console, f"writing synthetic {name}") as on_progress:
+            folder = demo_corpus(name, options.runs, on_progress)
+    else:
+        folder = corpus_folder(name, options.data)
+    parsed = parse(name, folder)
+    for note in parsed.notes:
+        console.print(f"{name}: {note}", style="dim")
+    with bar(console, f"decoding {name}") as on_progress:
+        audio, report = prepare(
+            parsed.utterances,
+            options.runs / "store",
+            workers=os.cpu_count() or 1,
+            skip_bad_audio=options.skip_bad_audio,
+            on_progress=on_progress,
+        )
+    hours = report.total_s / 3600
+    console.print(f"{name}: {report.utterances} utterances, {hours:.1f} hours, from {folder}")
+    for utterance, reason in report.left_out.items():
+        console.print(f"{name}: left out {utterance}: {reason}", style="yellow")
+    return audio
+
+
+def _by_run_id(
+    trials: Iterable[Trial], corpora: Mapping[str, CorpusAudio]
+) -> dict[str, list[Trial]]:
+    """Trials by identity; rows that are the same experiment share one training."""
+    named: dict[str, list[Trial]] = {}
+    for trial in trials:
+        corpus = corpora[trial.config.corpus.name].store.fingerprint
+        key = run_id(trial.config, corpus, fingerprint(trial.config.encoder))
+        named.setdefault(key, []).append(trial)
+    return named
+
+
+def _is_wanted(group: list[Trial], options: Options) -> bool:
+    rows = not options.only or any(trial.row in options.only for trial in group)
+    return rows and (not options.folds or group[0].config.fold in options.folds)

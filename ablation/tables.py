@@ -1,0 +1,293 @@
+"""Summaries as a table: columns and notes once, then rendered as markdown or for a terminal.
+
+Rates are percent with two decimals, as in the paper. Whatever a number needs in order not to
+mislead (an incomplete row, an oracle epoch, left-out utterances) stands in the notes below it.
+"""
+
+import html
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import PurePath
+from textwrap import wrap
+from typing import Literal
+
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from ablation.aggregate import Spread, Summary
+from ablation.published import PublishedFigure
+
+DEMO = "Demo on synthetic speech: these numbers say nothing about the paper."
+NOTHING = "–"
+TICK = "✓"
+ORACLE = "†"
+INCOMPLETE = "‡"
+
+LOSSES = {"kl": "KL", "center": "Center", "focal": "Focal", "supcon": "SupCon"}
+MIXUP = {"none": NOTHING, "lam": "LAM", "eam": "EAM"}
+AGGREGATION = {"first": "first frame", "max": "max", "mean": "mean", "flam": "FLAM"}
+SELECTION = {
+    "last": "last (all training folds train, the last epoch is scored)",
+    "validation": "validation (the best epoch on a held-out group of training speakers is scored)",
+    "oracle": f"oracle (the best epoch on the test fold itself, {ORACLE})",
+    "mixed": "not the same in all rows, see their settings in results.json",
+}
+
+# Which columns a narrow terminal loses, in this order; 0 stays.
+_ALWAYS, _LOSSES, _METHOD, _ENCODER, _PUBLISHED, _ORACLE_WA, _WA, _ORACLE_UA, _UA, _SPEAKERS = (
+    range(10)
+)
+_GAP = 2  # between two columns of the terminal
+_ROW_WIDTH = 20  # a longer row name breaks before a column goes
+_NOTES_WIDTH = 76  # notes below a narrow table may be this wide
+_MISSING_NAMED = 6  # of a row, before "and more"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column as text; a header may break at its newline."""
+
+    header: str
+    cells: tuple[str, ...]
+    align: Literal["left", "center", "right"] = "right"
+    rank: int = _ALWAYS
+
+    @property
+    def width(self) -> int:
+        """What it takes on a terminal."""
+        return max(map(cell_len, (*self.header.split("\n"), *self.cells)))
+
+
+def markdown(
+    summaries: Sequence[Summary], *, title: str, demo: bool, selection: str, commit: str = ""
+) -> str:
+    """The table as a markdown document with its notes.
+
+    Args:
+        summaries: In the table's order.
+        title: The grid's.
+        demo: Whether speech and encoders are the demo's; the first line then says so.
+        selection: How epochs were chosen, in the words of `EvaluationConfig.selection`.
+        commit: The code's, "" where unknown.
+    """
+    blocks = [f"**{_escape(DEMO)}**"] if demo else []
+    blocks.append(f"# {_escape(title)}")
+    parts = [_markdown_column(column) for column in columns(summaries)]
+    blocks.append("\n".join(f"| {' | '.join(line)} |" for line in zip(*parts, strict=True)))
+    blocks.append("\n".join(f"- {_escape(note)}" for note in notes(summaries, selection, commit)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def terminal(
+    summaries: Sequence[Summary],
+    *,
+    title: str,
+    demo: bool,
+    selection: str,
+    width: int,
+    commit: str = "",
+) -> Table:
+    """The same for a terminal of `width` columns; a narrow one loses those that say least."""
+    every = columns(summaries)
+    chosen = _fitting(every, width)
+    lines = notes(summaries, selection, commit)
+    if hidden := [column.header.replace("\n", " ") for column in every if column not in chosen]:
+        lines.append(f"Too narrow for: {', '.join(hidden)}. The report's table.md has them.")
+    table = Table(
+        title=Text(f"{DEMO}\n{title}" if demo else title, style="bold"),
+        caption=Text("\n" + "\n".join(lines)),
+        title_justify="left",
+        caption_justify="left",
+        caption_style="dim",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, _GAP - 1, 0, 0),
+        min_width=min(width, _NOTES_WIDTH),
+    )
+    for index, column in enumerate(chosen):
+        table.add_column(
+            Text(column.header),
+            justify=column.align,
+            no_wrap=bool(index),
+            overflow="ellipsis" if index else "fold",
+        )
+    room = max(1, width - sum(column.width + _GAP for column in chosen[1:]))
+    for row, *cells in zip(*(column.cells for column in chosen), strict=True):
+        table.add_row(Text("\n".join(wrap(row, room))), *map(Text, cells))
+    return table
+
+
+def columns(summaries: Sequence[Summary]) -> list[Column]:
+    """Every column that these summaries call for."""
+    configs = [summary.cell.config for summary in summaries]
+    found = [Column("row", tuple(summary.cell.row for summary in summaries), "left")]
+    if len({summary.corpus for summary in summaries}) > 1:
+        found.append(Column("corpus", tuple(summary.corpus for summary in summaries), "left"))
+    settings = {
+        "encoder": ([_encoder(config.encoder.name) for config in configs], _ENCODER),
+        "mixup": ([MIXUP[config.mixup.method] for config in configs], _METHOD),
+        "aggregation": ([AGGREGATION[config.pooling.method] for config in configs], _METHOD),
+    }
+    found += [Column(name, tuple(cells), "left", rank) for name, (cells, rank) in settings.items()]
+    for term, header in LOSSES.items():
+        ticks = tuple(TICK if term in config.losses.terms else "" for config in configs)
+        found.append(Column(header, ticks, "center", _LOSSES))
+    found += _rate_columns(summaries, "WA", lambda s: (s.wa, s.wa_oracle), lambda f: f.wa)
+    found += _rate_columns(summaries, "UA", lambda s: (s.ua, s.ua_oracle), lambda f: f.ua)
+    found += _speaker_columns([s if s.corpus == "savee" else None for s in summaries])
+    runs = "folds" if _seeds(summaries) == 1 else "folds ×\nseeds"
+    found.append(Column(runs, tuple(_progress(summary) for summary in summaries)))
+    return found
+
+
+def notes(summaries: Sequence[Summary], selection: str, commit: str = "") -> list[str]:
+    """What a reader must know of these figures, a sentence or two each."""
+    over = "folds" if _seeds(summaries) == 1 else "folds × seeds"
+    found = [f"Mean ± sample standard deviation over {over}; no ± for one alone."]
+    if any(summary.corpus == "savee" for summary in summaries):
+        found.append("A fold of SAVEE is one speaker, so its mean is the paper's Mean of Table 2.")
+    found.append(f"Selection: {SELECTION.get(selection, selection)}.")
+    if any(_is_oracle(s) or s.wa_oracle or s.ua_oracle for s in summaries):
+        found.append(
+            f"{ORACLE} oracle: the epoch with the best UA on the test fold itself. Optimistic, "
+            "a practice behind many published figures, and never the headline."
+        )
+    if any(summary.published for summary in summaries):
+        found.append("diff.: ours minus published, in points, for complete rows.")
+    found.append("Published figures are shown only for the paper's corpus and encoder.")
+    if missing := [_missing(summary) for summary in summaries if not summary.complete]:
+        found.append(
+            f"{INCOMPLETE} incomplete, over the finished folds alone. Missing: "
+            f"{'; '.join(missing)}."
+        )
+    left_out = {summary.corpus: summary.left_out for summary in summaries if summary.left_out}
+    if left_out:
+        counts = ", ".join(f"{count} of {corpus}" for corpus, count in left_out.items())
+        found.append(f"Left out, as their audio could not be read: utterances, {counts}.")
+    if commit:
+        found.append(f"Code: commit {commit}.")
+    return found
+
+
+def _rate_columns(
+    summaries: Sequence[Summary],
+    name: str,
+    spreads: Callable[[Summary], tuple[Spread, Spread | None]],
+    rate: Callable[[PublishedFigure], float | None],
+) -> list[Column]:
+    """The honest figure, the oracle's beside it, the paper's, and the difference."""
+    honest = [spreads(summary)[0] for summary in summaries]
+    oracle = [spreads(summary)[1] for summary in summaries]
+    paper = [rate(s.published) if s.published else None for s in summaries]
+    first = name == "WA"
+    marked = (_mark(s) + _spread(spread) for s, spread in zip(summaries, honest, strict=True))
+    found = [Column(f"{name} %", tuple(marked))]
+    if any(oracle):
+        means = tuple(_percent(spread.mean if spread else None) for spread in oracle)
+        found.append(
+            Column(f"oracle{ORACLE}\n{name} %", means, rank=_ORACLE_WA if first else _ORACLE_UA)
+        )
+    if any(figure is not None for figure in paper):
+        figures = tuple(_percent(figure) for figure in paper)
+        differences = tuple(
+            _signed(spread.mean - figure) if figure is not None and s.complete else NOTHING
+            for s, spread, figure in zip(summaries, honest, paper, strict=True)
+        )
+        found.append(Column(f"published\n{name} %", figures, rank=_PUBLISHED))
+        found.append(Column(f"diff.\n{name}", differences, rank=_WA if first else _UA))
+    return found
+
+
+def _speaker_columns(summaries: Sequence[Summary | None]) -> list[Column]:
+    """UA of each speaker as in the paper's Table 2; None is a row of another corpus."""
+    found = []
+    for name in sorted({name for summary in summaries if summary for name in summary.speakers}):
+        ours = tuple(_percent(s.speakers.get(name) if s else None) for s in summaries)
+        paper = [s.published.speakers.get(name) if s and s.published else None for s in summaries]
+        found.append(Column(f"{name}\nUA %", ours, rank=_SPEAKERS))
+        if any(figure is not None for figure in paper):
+            figures = tuple(_percent(figure) for figure in paper)
+            found.append(Column(f"published\n{name}", figures, rank=_PUBLISHED))
+    return found
+
+
+def _fitting(found: Sequence[Column], width: int) -> list[Column]:
+    chosen = list(found)
+    for rank in range(1, _SPEAKERS + 1):
+        names, *others = (column.width for column in chosen)
+        if min(names, _ROW_WIDTH) + sum(others) + _GAP * len(others) <= width:
+            break
+        chosen = [column for column in chosen if column.rank != rank]
+    return chosen
+
+
+def _markdown_column(column: Column) -> list[str]:
+    header, *cells = (_escape(text) for text in (column.header, *column.cells))
+    width = max(3, *map(cell_len, (header, *cells)))
+    left, right = column.align != "right", column.align != "left"
+    rule = "-" * (width - (column.align == "center") - 1)
+    sides = (":" if column.align == "center" else "", ":" if right else "")
+    rule = f"{sides[0]}{rule}{sides[1]}".ljust(width, "-")
+    return [_pad(header, width, left, right), rule, *(_pad(c, width, left, right) for c in cells)]
+
+
+def _pad(text: str, width: int, left: bool, right: bool) -> str:
+    gap = width - cell_len(text)
+    before = gap // 2 if left and right else gap * right
+    return f"{' ' * before}{text}{' ' * (gap - before)}"
+
+
+def _escape(text: str) -> str:
+    """Text as markdown shows it literally, on one line, whatever a row or an encoder is called."""
+    plain = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*\[\]|~])", r"\\\1", plain)
+
+
+def _percent(rate: float | None) -> str:
+    return NOTHING if rate is None or isnan(rate) else f"{100 * rate:.2f}"
+
+
+def _spread(spread: Spread) -> str:
+    deviation = "" if isnan(spread.std) else f" ± {_percent(spread.std)}"
+    return _percent(spread.mean) + deviation
+
+
+def _signed(difference: float) -> str:
+    text = f"{100 * difference:+.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", "−")  # a minus sign
+
+
+def _mark(summary: Summary) -> str:
+    marks = (ORACLE if _is_oracle(summary) else "", "" if summary.complete else INCOMPLETE)
+    return "".join(f"{mark} " for mark in marks if mark)
+
+
+def _is_oracle(summary: Summary) -> bool:
+    return summary.cell.config.evaluation.selection == "oracle"
+
+
+def _progress(summary: Summary) -> str:
+    done, missing = len(summary.folds), len(summary.missing)
+    return f"{'' if summary.complete else f'{INCOMPLETE} '}{done}/{done + missing}"
+
+
+def _missing(summary: Summary) -> str:
+    several = len(summary.cell.seeds) > 1
+    runs = [f"{fold}{f' seed {seed}' if several else ''}" for fold, seed in summary.missing]
+    more = [f"{len(runs) - _MISSING_NAMED} more"] if len(runs) > _MISSING_NAMED else []
+    which = f"fold {', '.join(runs[:_MISSING_NAMED] + more)}" if summary.folds else "every fold"
+    return f"{summary.cell.row} on {summary.corpus} ({which})"
+
+
+def _seeds(summaries: Iterable[Summary]) -> int:
+    return max((len(summary.cell.seeds) for summary in summaries), default=1)
+
+
+def _encoder(name: str) -> str:
+    """An alias or hub name as it is; of a folder its own name alone."""
+    return PurePath(name).name if name.startswith(("/", ".", "~")) else name

@@ -1,0 +1,90 @@
+"""Cross-validation folds over groups of sessions or speakers, never with a speaker on two sides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from core.corpora.utterance import Utterance, some_of
+
+
+@dataclass(frozen=True, slots=True)
+class FoldScheme:
+    """A named assignment of sessions or speakers to test folds, in fold order."""
+
+    name: str
+    by: Literal["session", "speaker"]
+    groups: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        keys = [key for group in self.groups for key in group]
+        if doubled := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(
+                f"folds {self.name!r}: a {self.by} must belong to one group, {doubled} to several"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The utterances of one fold, each list in the order given; validation may be empty."""
+
+    train: list[Utterance]
+    validation: list[Utterance]
+    test: list[Utterance]
+
+
+def split(
+    utterances: Sequence[Utterance], scheme: FoldScheme, fold: int, hold_out_validation: bool
+) -> Split:
+    """Make one fold, counted from 1: its group is the test side.
+
+    With `hold_out_validation` the next group in fold order, the first after the last, leaves the
+    training side (O: the paper does not say how an epoch was chosen).
+    """
+    count = len(scheme.groups)
+    if not 1 <= fold <= count:
+        raise ValueError(f"folds {scheme.name!r}: fold must lie in 1..{count}, got {fold}")
+    needed = 3 if hold_out_validation else 2
+    if count < needed:
+        sides = "train, validation and test" if hold_out_validation else "train and test"
+        raise ValueError(f"folds {scheme.name!r}: {sides} need {needed} groups, got {count}")
+    test = fold - 1
+    validation = fold % count if hold_out_validation else None
+    made = Split(train=[], validation=[], test=[])
+    for utterance, group in zip(utterances, _groups(utterances, scheme), strict=True):
+        if group == test:
+            made.test.append(utterance)
+        elif group == validation:
+            made.validation.append(utterance)
+        else:
+            made.train.append(utterance)
+    _check_speakers(made, fold)
+    return made
+
+
+def _groups(utterances: Sequence[Utterance], scheme: FoldScheme) -> list[int]:
+    """Find the group of each utterance; none may be left over and no group empty."""
+    group_of = {key: index for index, group in enumerate(scheme.groups) for key in group}
+    keys = [u.session if scheme.by == "session" else u.speaker for u in utterances]
+    if strangers := [key for key in keys if key not in group_of]:
+        raise ValueError(
+            f"folds {scheme.name!r}: every utterance must belong to a group by its {scheme.by}; "
+            f"{len(strangers)} do not, of {scheme.by} {some_of(sorted(set(strangers)))}"
+        )
+    groups = [group_of[key] for key in keys]
+    for index in range(len(scheme.groups)):
+        if index not in groups:
+            raise ValueError(
+                f"folds {scheme.name!r}: every group must hold utterances; group {index + 1}, "
+                f"{scheme.by} {some_of(scheme.groups[index])}, holds none"
+            )
+    return groups
+
+
+def _check_speakers(made: Split, fold: int) -> None:
+    sides = {"train": made.train, "validation": made.validation, "test": made.test}
+    speakers = {side: {u.speaker for u in utterances} for side, utterances in sides.items()}
+    for one, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        if shared := speakers[one] & speakers[other]:
+            raise ValueError(
+                f"fold {fold} is not speaker-independent: {sorted(shared)} in {one} and {other}"
+            )

@@ -1,0 +1,89 @@
+"""A small encoder on log-mel frames, trained from scratch: for the demo and for tests (O).
+
+The level stays as it is, so that dynamics, tilt and pitch remain visible; the waveform's own
+normalisation is the caller's (`audio.normalise`).
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.spectrogram import MelSpectrogram, count_mel_frames, mask_up_to
+
+BANDS = 64
+FLOOR = 1e-8  # of power; digital silence has to end somewhere
+KERNEL_FRAMES = 5
+HEADS = 4
+
+
+def build(features: int, layers: int) -> tuple[nn.Module, nn.Module]:
+    """Random weights, drawn from torch's global generator."""
+    return FrontEnd(features), Transformer(features, layers)
+
+
+class FrontEnd(nn.Module):
+    """The log-mel spectrogram and two strided convolutions over it: 25 frames a second."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.spectrogram = MelSpectrogram(BANDS)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(channels, features, KERNEL_FRAMES, stride=2, padding=KERNEL_FRAMES // 2)
+            for channels in (BANDS, features)
+        )
+
+    def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, N), zero beyond their lengths, to frames (B, T, D) and their mask."""
+        log_power = self.spectrogram(waveforms).clamp_min(FLOOR).log10()  # (B, M, bands)
+        frame_mask = mask_up_to(count_mel_frames(waveform_lengths), log_power.shape[1])
+        frames = (log_power + 4.0) / 2.0  # about zero mean and unit variance for speech
+        frames = frames.masked_fill(~frame_mask.unsqueeze(-1), 0.0).transpose(1, 2)  # (B, bands, M)
+        for convolution in self.convolutions:
+            frame_mask = frame_mask[:, ::2]
+            frames = functional.gelu(convolution(frames))
+            frames = frames.masked_fill(~frame_mask.unsqueeze(1), 0.0)
+        return frames.transpose(1, 2), frame_mask
+
+
+class Transformer(nn.Module):
+    """Transformer layers and a norm after the last."""
+
+    def __init__(self, features: int, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(features) for _ in range(layers))
+        self.layer_norm = nn.LayerNorm(features)
+
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        """Frames (B, T, D) of the front end to frames (B, T, D)."""
+        for layer in self.layers:
+            frames = layer(frames, frame_mask)
+        return self.layer_norm(frames)
+
+
+class Layer(nn.Module):
+    """Self-attention and a perceptron, each after a norm and added to its input; no positions.
+
+    Attention lets every frame see the whole utterance, without which pooling by the first frame
+    would see a moment of silence.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(features)
+        self.query_key_value = nn.Linear(features, 3 * features)
+        self.output = nn.Linear(features, features)
+        self.perceptron = nn.Sequential(
+            nn.LayerNorm(features),
+            nn.Linear(features, 2 * features),
+            nn.GELU(),
+            nn.Linear(2 * features, features),
+        )
+
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        """Frames (B, T, D) to frames (B, T, D)."""
+        normed = self.query_key_value(self.attention_norm(frames))  # (B, T, 3D)
+        query, key, value = normed.unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=frame_mask[:, None, None, :]
+        )  # (B, H, T, D/H)
+        frames = frames + self.output(attended.transpose(1, 2).flatten(2))
+        return frames + self.perceptron(frames)

@@ -1,0 +1,197 @@
+"""Mix each utterance with a partner: energy-adaptive (EAM) and label-adaptive (LAM) mixup.
+
+Drawing what to mix needs a generator and is kept apart from mixing, which is a pure function of
+its inputs. The paper's letters: i host, j partner, s_i `host_starts`, s_j `partner_starts`,
+l_mix `mix_lengths`, P' the power of a segment, lambda_mix `mix_ratio`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MixDraw:
+    """Everything random about mixing one batch.
+
+    Attributes:
+        mix_lengths: (B,) long. Samples of each mixed segment, at least 1.
+        host_starts: (B,) long. Where the segment begins in the host.
+        partner_starts: (B,) long. Where it begins in the partner.
+        snr_db: (B,) float. Power of the host's segment over the partner's.
+        applied: (B,) bool. False where the utterance stays as it is.
+    """
+
+    mix_lengths: Tensor
+    host_starts: Tensor
+    partner_starts: Tensor
+    snr_db: Tensor
+    applied: Tensor
+
+
+def draw_mix(
+    waveform_lengths: Tensor,
+    partner_lengths: Tensor,
+    generator: torch.Generator,
+    *,
+    probability: float,
+    snr_min_db: float,
+    snr_max_db: float,
+    max_share: float,
+) -> MixDraw:
+    """Draw segments, SNR and whether to mix at all, for every utterance of a batch.
+
+    Each utterance takes five numbers from the generator, mixed or not, so that its draw depends
+    only on its place in the batch.
+
+    Args:
+        waveform_lengths: (B,) long. Real samples of each host.
+        partner_lengths: (B,) long. Real samples of each partner.
+        probability: Share of utterances that get a partner.
+        max_share: A segment is shorter than this share of its host, unless that leaves no sample.
+    Returns:
+        The draw, on the device of `waveform_lengths` whatever the generator's.
+    Source: P §2.2: l_mix under half of l_i, random starts, SNR in [-5, 10] dB. Equal chances for
+        all three are C (SeeNet); cutting l_mix at the partner's length, and one sample as the
+        least, are O. P mixes by no stated probability; C (LAM) has one.
+    """
+    host = waveform_lengths.to(generator.device, torch.long)
+    partner = partner_lengths.to(generator.device, torch.long)
+    if host.shape != partner.shape or host.ndim != 1:
+        raise ValueError(
+            "hosts and partners must pair up one to one, got lengths of shapes "
+            f"{tuple(host.shape)} and {tuple(partner.shape)}"
+        )
+    lengths = torch.cat((host, partner))
+    if (lengths < 1).any():
+        raise ValueError(f"a waveform to mix must have at least 1 sample, got {int(lengths.min())}")
+
+    # double: single precision can't tell apart the starts in an utterance of 2^24 samples
+    uniform = torch.rand(
+        (len(host), 5), generator=generator, device=generator.device, dtype=torch.float64
+    )
+    length_u, host_u, partner_u, snr_u, applied_u = uniform.unbind(1)
+
+    longest = ((max_share * host.double()).ceil().long() - 1).clamp_min(1)
+    mix_lengths = torch.minimum(1 + (length_u * longest).long(), partner)
+    host_starts = (host_u * (host - mix_lengths + 1)).long()
+    partner_starts = (partner_u * (partner - mix_lengths + 1)).long()
+    snr_db = (snr_min_db + (snr_max_db - snr_min_db) * snr_u).float()
+
+    device = waveform_lengths.device
+    return MixDraw(
+        mix_lengths=mix_lengths.to(device),
+        host_starts=host_starts.to(device),
+        partner_starts=partner_starts.to(device),
+        snr_db=snr_db.to(device),
+        applied=(applied_u < probability).to(device),
+    )
+
+
+def apply_energy_mix(
+    waveforms: Tensor,
+    waveform_lengths: Tensor,
+    soft_labels: Tensor,
+    partners: Tensor,
+    partner_lengths: Tensor,
+    partner_labels: Tensor,
+    draw: MixDraw,
+) -> tuple[Tensor, Tensor]:
+    """Lay a segment of the partner over the host at the drawn SNR (EAM).
+
+    An utterance is returned unmixed, with its own label, where `draw.applied` is False and where
+    either segment is silent: no factor brings silence to an SNR.
+
+    Args:
+        waveforms: (B, N) float. Hosts; what lies beyond a host's length is ignored.
+        waveform_lengths: (B,) long.
+        soft_labels: (B, C) float. Each row sums to 1.
+        partners: (B, M) float. M may differ from N.
+        partner_lengths: (B,) long. The drawn segments lie within them.
+        partner_labels: (B, C) float.
+    Returns:
+        (B, N) float, zero beyond each host's length, which mixing leaves as it was; (B, C) float.
+    Source: P §2.2, Eq. 1-4; energy is mean power, and as both segments are l_mix long the sum
+        gives the same. What to do with silence is O.
+    """
+    waveforms = _silence_padding(waveforms, waveform_lengths, waveforms.shape[1])
+    partners = _silence_padding(partners, partner_lengths, partners.shape[1])
+    positions = torch.arange(waveforms.shape[1], device=waveforms.device)  # (N,)
+    offsets = positions - draw.host_starts.unsqueeze(1)  # (B, N), into the segment
+    in_segment = (offsets >= 0) & (offsets < draw.mix_lengths.unsqueeze(1))
+    sources = (offsets + draw.partner_starts.unsqueeze(1)).clamp(0, partners.shape[1] - 1)
+    host_segments = waveforms.masked_fill(~in_segment, 0)  # (B, N), x'_i in its place
+    partner_segments = partners.gather(1, sources).masked_fill(~in_segment, 0)  # (B, N), x'_j
+
+    mix_lengths = draw.mix_lengths.to(waveforms.dtype)
+    host_power = host_segments.square().sum(1) / mix_lengths  # (B,)
+    partner_power = partner_segments.square().sum(1) / mix_lengths
+    mixed = draw.applied & (host_power > 0) & (partner_power > 0)
+
+    snr = 10 ** (draw.snr_db.to(waveforms.dtype) / 10)
+    scale = (host_power / (snr * partner_power.masked_fill(~mixed, 1))).sqrt() * mixed  # Eq. 1
+    mixtures = waveforms + scale.unsqueeze(1) * partner_segments  # Eq. 2, 3
+
+    # Eq. 4. P''_j = scale^2 P'_j is P'_i / snr, hence the energy share is free of either power
+    energy_share = 1 / (snr + 1)
+    mix_ratio = energy_share * mix_lengths / waveform_lengths * mixed
+    return mixtures, _blend(soft_labels, partner_labels, mix_ratio)
+
+
+def apply_length_mix(
+    waveforms: Tensor,
+    waveform_lengths: Tensor,
+    soft_labels: Tensor,
+    partners: Tensor,
+    partner_lengths: Tensor,
+    partner_labels: Tensor,
+    draw: MixDraw,
+) -> tuple[Tensor, Tensor]:
+    """Average host and partner whole and weigh their labels by length (LAM).
+
+    The shorter of the two is continued with silence, so a mixture is as long as the longer: take
+    the new lengths from `mixed_lengths`. Of the draw only `applied` counts.
+
+    Args:
+        waveforms: (B, N) float. Hosts; what lies beyond a host's length is ignored.
+        waveform_lengths: (B,) long. Capped lengths, without padding.
+        soft_labels: (B, C) float. Each row sums to 1.
+        partners: (B, M) float. M may differ from N.
+        partner_lengths: (B,) long. As `waveform_lengths`.
+        partner_labels: (B, C) float.
+    Returns:
+        (B, max(N, M)) float, zero beyond each row's mixed length; (B, C) float.
+    Source: C (LAM): 1/2 a + 1/2 b, weights len_a / (len_a + len_b). C loses the label mass of a
+        pair that shares a class; here a label always sums to 1, as its formula says.
+    """
+    width = max(waveforms.shape[1], partners.shape[1])
+    hosts = _silence_padding(waveforms, waveform_lengths, width)
+    guests = _silence_padding(partners, partner_lengths, width)
+    mixtures = torch.where(draw.applied.unsqueeze(1), (hosts + guests) / 2, hosts)
+
+    mix_ratio = partner_lengths / (waveform_lengths + partner_lengths) * draw.applied
+    return mixtures, _blend(soft_labels, partner_labels, mix_ratio)
+
+
+def mixed_lengths(waveform_lengths: Tensor, partner_lengths: Tensor, draw: MixDraw) -> Tensor:
+    """Real samples of each utterance after `apply_length_mix`: (B,) long.
+
+    `apply_energy_mix` changes no length.
+    """
+    longer = torch.maximum(waveform_lengths, partner_lengths)
+    return torch.where(draw.applied, longer, waveform_lengths)
+
+
+def _silence_padding(waveforms: Tensor, lengths: Tensor, width: int) -> Tensor:
+    """Widen (B, N) waveforms to (B, width) with every sample beyond its length exactly zero."""
+    padded = F.pad(waveforms, (0, width - waveforms.shape[1]))
+    positions = torch.arange(width, device=waveforms.device)
+    return padded.masked_fill(positions >= lengths.unsqueeze(1), 0)
+
+
+def _blend(soft_labels: Tensor, partner_labels: Tensor, mix_ratio: Tensor) -> Tensor:
+    """Move a share `mix_ratio` (B,) of the label mass to the partner's (B, C) labels."""
+    ratio = mix_ratio.to(soft_labels.dtype).unsqueeze(1)  # (B, 1)
+    return (1 - ratio) * soft_labels + ratio * partner_labels

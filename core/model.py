@@ -1,0 +1,56 @@
+"""Encoder, aggregation and heads put together (paper, Fig. 1)."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from core.config import RunConfig
+from core.encoders import build_encoder
+from core.pooling import build_pooling
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives.
+
+    Attributes:
+        logits: (B, C).
+        embeddings: (B, d), the paper's z.
+        frames: (B, T, d), the paper's h, or None where no term asks for it.
+        frame_mask: (B, T) bool, True on real frames.
+    """
+
+    logits: Tensor
+    embeddings: Tensor
+    frames: Tensor | None
+    frame_mask: Tensor
+
+
+class EmotionModel(nn.Module):
+    """F = encoder(x); f, F' = pooling(F); z = Linear(f); logits = Linear(z); h = Linear(F').
+
+    The classifier reads z, without a non-linearity between, as C (LAM) does: the 64-dimensional
+    space that center loss shapes (P §3.2) is then the one that decides.
+    """
+
+    def __init__(self, config: RunConfig, classes: int) -> None:
+        super().__init__()
+        self.encoder = build_encoder(config.encoder)
+        features, projected = self.encoder.features, config.losses.projected_features
+        self.pooling = build_pooling(config.pooling.method, features, config.pooling.heads)
+        self.project = nn.Linear(features, projected)
+        self.classify = nn.Linear(projected, classes)
+        with_frames = "supcon" in config.losses.terms
+        self.project_frames = nn.Linear(features, projected) if with_frames else None
+
+    def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> Outputs:
+        """Classify a padded batch.
+
+        Args:
+            waveforms: (B, N) float32 at 16 kHz.
+            waveform_lengths: (B,) long, samples.
+        """
+        frames, frame_mask = self.encoder(waveforms, waveform_lengths)
+        utterances, refined = self.pooling(frames, frame_mask)  # (B, D), (B, T, D)
+        embeddings = self.project(utterances)  # (B, d)
+        projected = self.project_frames(refined) if self.project_frames else None  # (B, T, d)
+        return Outputs(self.classify(embeddings), embeddings, projected, frame_mask)

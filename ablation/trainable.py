@@ -55,8 +55,15 @@ class Listener(Protocol):
 class FoldTrainable(tune.Trainable):
     """One fold in an actor. `config["trial"]` holds `run_id` and the config as plain values."""
 
-    def setup(self, config: dict[str, Any], corpora: Mapping[str, CorpusAudio], runs: Path) -> None:
+    def setup(
+        self,
+        config: dict[str, Any],
+        corpora: Mapping[str, CorpusAudio],
+        runs: Path,
+        here: Path,
+    ) -> None:
         """Tune may set up an actor for a trial that already runs in another: nothing is written."""
+        os.chdir(here)  # relative paths in a grid are meant from where the runner was started
         self._corpora = corpora
         self._archive = Archive(runs)
         self._fold: Fold | None = None
@@ -182,7 +189,9 @@ def run_trials(
     with _signals() as stop, _cluster(resources) as gpus, tempfile.TemporaryDirectory() as scratch:
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(FoldTrainable, corpora=dict(corpora), runs=runs.resolve()),
+                tune.with_parameters(
+                    FoldTrainable, corpora=dict(corpora), runs=runs.resolve(), here=Path.cwd()
+                ),
                 {"cpu": resources.cpus, "gpu": gpus},
             ),
             param_space={"trial": tune.grid_search(listed)},

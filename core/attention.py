@@ -1,4 +1,4 @@
-"""WavLM's self-attention: a relative-position bias, gated by each query's own content."""
+"""Which attention transformers' layers use, and WavLM's own, whose bias depends on the query."""
 
 import math
 from typing import Any
@@ -6,6 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+def kernel() -> str:
+    """transformers' name for the plain attention that is faster on this machine.
+
+    On the CPU, for utterances of seconds, the fused kernel's backward pass takes over twice as long
+    as plain products do (measured: bf16, 16 x 6 heads x 190 frames, 105 ms against 65 ms).
+    """
+    return "sdpa" if torch.cuda.is_available() else "eager"
 
 
 class GatedAttention(nn.Module):

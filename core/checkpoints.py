@@ -217,7 +217,7 @@ def _source(name: str) -> str:
 
 
 def _hub_folder(source: str) -> Path:
-    """Where huggingface_hub keeps a repository; its documented layout, read without importing it."""
+    """Where huggingface_hub keeps a repository: its documented layout, read without its import."""
     environment = os.environ
     home = environment.get("HF_HOME") or os.path.join(
         environment.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
@@ -246,7 +246,7 @@ def _is_offline() -> bool:
 
 def _download(source: str, missing: MissingCheckpointError) -> Path:
     # Imported here: it costs half a second, and only a download needs it.
-    from huggingface_hub import snapshot_download  # noqa: PLC0415
+    from huggingface_hub import snapshot_download
 
     described = [_CONFIG, _PREPROCESSOR]
     try:

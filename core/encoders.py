@@ -1,8 +1,8 @@
 """Encoders behind one interface: waveforms and lengths in, frames and mask out.
 
 Where an encoder's weights are stands in `core.checkpoints`, which needs no torch; the families in
-`core.whisper`, `core.selfsupervised` (WavLM, HuBERT, wav2vec 2.0) and `core.logmel`. A family is two
-modules: a convolutional front end, and the transformer above it.
+`core.whisper`, `core.selfsupervised` (WavLM, HuBERT, wav2vec 2.0) and `core.logmel`. A family is a
+pair of modules: a convolutional front end, and the transformer above it.
 """
 
 from typing import Literal
@@ -83,12 +83,14 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     """Build an encoder with its weights; one without weights draws from torch's global generator.
 
     `layer` k of L is what transformers' `hidden_states[k]` is: 0 the input of the first transformer
-    layer, k the output of the k-th, and L, also the default, the output of the last after the
-    model's final layer norm where it has one (Whisper, and the large WavLM, HuBERT and wav2vec 2.0).
-    Layers above the chosen one are not built. `train`: `transformer` leaves the convolutions over
-    time as they are and trains everything above them; `frozen` trains nothing. An encoder without
-    weights has nothing under its transformer to spare, so `transformer` trains all of it, and
-    `frozen` leaves a random network.
+    layer, k the output of the k-th. L, which is also the default, is the output of the last, after
+    the model's final layer norm where it has one (Whisper; the large WavLM, HuBERT, wav2vec 2.0).
+    Layers above the chosen one are not built.
+
+    `train`: `transformer` leaves the convolutional front end (of WavLM and its kin the feature
+    encoder, of Whisper both convolutions) as it is and trains everything above it; `frozen` trains
+    nothing. An encoder without weights has no front end worth keeping, so there `transformer`
+    trains all, and `frozen` leaves a random network.
 
     Layer dropping and the masking of SpecAugment are off (O: the paper names neither, and mixup is
     the augmentation under study); dropout is the checkpoint's.

@@ -1,4 +1,4 @@
-"""WavLM, HuBERT and wav2vec 2.0: one architecture, transformers' modules, padding masked throughout.
+"""WavLM, HuBERT and wav2vec 2.0: one architecture, transformers' modules, padding masked.
 
 A checkpoint whose preprocessor_config.json says `do_normalize` (transformers' default where the
 file is missing) was trained on waveforms of zero mean and unit variance; each utterance is brought
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.attention import GatedAttention
+from core.attention import GatedAttention, kernel
 from core.checkpoints import Checkpoint
 from core.spectrogram import mask_up_to
 from core.weights import load_weights
@@ -45,7 +45,8 @@ def _network(checkpoint: Checkpoint, layers: int) -> Any:
         settings.layerdrop = 0.0
         settings.mask_time_prob = settings.mask_feature_prob = 0.0
         settings.add_adapter = False
-        settings._attn_implementation = "eager" if checkpoint.family == "wavlm" else "sdpa"
+        # WavLM has its own below; transformers has but the eager one for it.
+        settings._attn_implementation = "eager" if checkpoint.family == "wavlm" else kernel()
         with torch.device("meta"):
             network = model_class(settings)
     except Exception as error:  # whatever transformers raises on settings that don't fit
@@ -88,7 +89,7 @@ class FrontEnd(nn.Module):
             self.span_samples = (self.span_samples - 1) * stride + kernel
 
     def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Waveforms (B, N), zero beyond their lengths, to frames (B, T, channels) and their mask."""
+        """Waveforms (B, N), zero beyond their lengths, to frames (B, T, channels) and a mask."""
         if self.standardised:
             waveforms = standardise(waveforms, waveform_lengths)
         waveforms = functional.pad(waveforms, (0, max(0, self.span_samples - waveforms.shape[1])))

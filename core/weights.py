@@ -1,4 +1,4 @@
-"""Reading a checkpoint's tensors into a network: all of them, or an error that names what is amiss."""
+"""Reading a checkpoint's tensors into a network: all of them, or an error that names the fault."""
 
 from collections.abc import Iterable
 

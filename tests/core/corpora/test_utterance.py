@@ -34,6 +34,13 @@ def test_a_folder_that_goes_by_two_names_is_walked_under_both(tmp_path, plant):
     assert found == ["DC/a01.wav", "store/first/a01.wav"]
 
 
+def test_a_file_keeps_its_own_path_and_not_that_of_a_link(tmp_path, plant):
+    root = plant(tmp_path, ["z/Actor_01/b.wav", "a/c.wav"])
+    (root / "a/Actor_01").symlink_to(root / "z/Actor_01", target_is_directory=True)
+    found = [path.relative_to(root).as_posix() for path in walk_files(root, {".wav"})]
+    assert found == ["a/c.wav", "z/Actor_01/b.wav"]
+
+
 def test_many_folders_linked_to_one_another_come_to_an_end(tmp_path, plant):
     folders = [plant(tmp_path / f"f{n}", ["a.wav"]) for n in range(8)]
     for folder in folders:
@@ -66,12 +73,21 @@ def test_lines_end_as_on_any_system_and_nowhere_else(tmp_path):
 
 
 def test_the_nearest_file_is_kept_then_wav_then_the_first_by_path(tmp_path, plant):
-    names = ["x/a.wav", "a.flac", "b.flac", "b.WAV", "y/c.wav", "x/c.wav"]
+    names = ["x/a.wav", "a.flac", "b.flac", "b.wav", "y/c.wav", "x/c.wav"]
     plant(tmp_path, names)
     kept, copies = one_file_each(((tmp_path / name).stem, tmp_path / name) for name in names)
     assert {name: path.relative_to(tmp_path).as_posix() for name, path in kept.items()} == {
-        **{"a": "a.flac", "b": "b.WAV", "c": "x/c.wav"}
+        **{"a": "a.flac", "b": "b.wav", "c": "x/c.wav"}
     }
     assert [path.relative_to(tmp_path).as_posix() for path in copies] == [
         *("b.flac", "x/a.wav", "y/c.wav")
     ]
+
+
+def test_a_second_way_to_the_same_file_is_no_copy(tmp_path, plant):
+    plant(tmp_path, ["DC/a01.wav"])
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat/a01.wav").symlink_to(tmp_path / "DC/a01.wav")
+    named = [("a01", path) for path in walk_files(tmp_path, {".wav"})]
+    assert len(named) == 2
+    assert one_file_each(named) == ({"a01": tmp_path / "DC/a01.wav"}, [])

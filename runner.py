@@ -196,6 +196,7 @@ def _study_options(options: argparse.Namespace) -> "Options":
         only=tuple(getattr(options, "only", None) or ()),
         folds=tuple(getattr(options, "fold", None) or ()),
         skip_bad_audio=getattr(options, "skip_bad_audio", False),
+        accept_counts=getattr(options, "accept_counts", False),
     )
 
 
@@ -350,6 +351,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--skip-bad-audio",
         action="store_true",
         help="leave out unreadable audio; the table says how much",
+    )
+    parser.add_argument(
+        "--accept-counts",
+        action="store_true",
+        help="train on a corpus whose counts differ from the paper's; the table says so",
     )
 
 

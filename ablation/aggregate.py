@@ -23,6 +23,7 @@ not exist is null, and equal runs give equal files byte for byte:
       speakers                  {id: mean UA over seeds}
       confusion                 (C, C) counts, true classes in rows, over all finished folds
       left_out                  utterances of the corpus whose audio could not be read
+      counts_differ             true when the corpus had other counts than the paper's
       published                 {wa, ua} of the paper's row, {wa, ua, speakers} for its Table 2,
                                 null for another corpus or encoder than the paper's
 """
@@ -70,6 +71,7 @@ class FoldScore:
         wa_oracle: WA of the epoch with the best UA on the test fold, or None; optimistic.
         confusion: Counts, true classes in rows.
         left_out: Utterances of the corpus whose audio could not be read.
+        counts_differ: Whether the corpus had other counts than the paper's, by the user's leave.
     """
 
     row: str
@@ -86,6 +88,7 @@ class FoldScore:
     speakers: dict[str, SpeakerScore] = field(default_factory=dict)
     confusion: tuple[tuple[int, ...], ...] = field(metadata=_COUNT)
     left_out: int = field(default=0, metadata=_COUNT)
+    counts_differ: bool = False
 
     @classmethod
     def from_result(cls, row: str, result: "FoldResult") -> "FoldScore":
@@ -109,6 +112,7 @@ class FoldScore:
             },
             confusion=tuple(tuple(counts) for counts in scores.confusion.tolist()),
             left_out=result.left_out,
+            counts_differ=result.counts_differ,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,6 +189,11 @@ class Summary:
     def complete(self) -> bool:
         """Whether every fold under every seed has finished."""
         return not self.missing
+
+    @property
+    def counts_differ(self) -> bool:
+        """Whether some fold was trained on a corpus of other counts than the paper's."""
+        return any(score.counts_differ for score in self.folds)
 
     @property
     def left_out(self) -> int:
@@ -283,13 +292,20 @@ def _row_document(summary: Summary) -> dict[str, Any]:
         "speakers": dict(summary.speakers),
         "confusion": [list(counts) for counts in summary.confusion],
         "left_out": summary.left_out,
+        "counts_differ": summary.counts_differ,
         "published": summary.published and summary.published.to_dict(),
     }
 
 
 def _fold_document(score: FoldScore) -> dict[str, Any]:
     document = score.to_dict()
-    for key in ("row", "corpus", "confusion", "left_out"):  # told once, of the whole row
+    for key in (
+        "row",
+        "corpus",
+        "confusion",
+        "left_out",
+        "counts_differ",
+    ):  # told once, of the whole row
         del document[key]
     return document
 

@@ -61,7 +61,7 @@ class Archive:
         path = self.folder(run_id) / "result.json"
         try:
             return FoldResult.from_dict(json.loads(path.read_bytes()))
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"{path} must be a finished fold, found: {error}; delete it to train it again"
             ) from error

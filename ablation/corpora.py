@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.corpora.catalog import CORPORA
+from core.corpora.check import count, differences
 from core.corpora.utterance import CorpusError, Parsed, Utterance
 from core.store import AudioStore, StoreReport, build_store
 
@@ -18,6 +19,7 @@ class CorpusAudio:
     utterances: tuple[Utterance, ...]
     store: AudioStore
     left_out: int
+    counts_differ: bool
 
 
 class NoCorpusError(CorpusError):
@@ -44,17 +46,11 @@ def corpus_folder(name: str, data: Path | None) -> Path:
     return (exact or below or [data])[0]
 
 
-def parse(name: str, folder: Path) -> Parsed:
-    """Read a corpus folder's labels.
-
-    Raises:
-        CorpusError: the folder is not this corpus, or labelled audio is missing from it.
-    """
-    parsed = CORPORA[name].parse(folder)
-    if parsed.missing:
-        headline = f"{folder}: every labelled utterance must have its audio, missing:"
-        raise CorpusError(headline, parsed.missing)
-    return parsed
+def deviations(name: str, parsed: Parsed) -> list[str]:
+    """Where a corpus parts from the one that the paper means, in plain words."""
+    missing = [f"{utterance}: no audio" for utterance in parsed.missing]
+    counted = differences(count(parsed.utterances), CORPORA[name].expected)
+    return [*counted, *parsed.problems, *missing]
 
 
 def prepare(
@@ -63,6 +59,7 @@ def prepare(
     *,
     workers: int,
     skip_bad_audio: bool,
+    counts_differ: bool = False,
     on_progress: Progress | None = None,
 ) -> tuple[CorpusAudio, StoreReport]:
     """Decode a corpus into its store, or find it there, and map it.
@@ -75,7 +72,13 @@ def prepare(
     )
     kept = tuple(item for item in utterances if item.name not in report.left_out)
     store = AudioStore.open(stores, report.fingerprint)
-    return CorpusAudio(utterances=kept, store=store, left_out=len(report.left_out)), report
+    audio = CorpusAudio(
+        utterances=kept,
+        store=store,
+        left_out=len(report.left_out),
+        counts_differ=counts_differ,
+    )
+    return audio, report
 
 
 def _plain(name: str) -> str:

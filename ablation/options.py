@@ -15,6 +15,7 @@ class Options:
     only: tuple[str, ...] = ()  # rows to train now; the table shows all
     folds: tuple[int, ...] = ()
     skip_bad_audio: bool = False
+    accept_counts: bool = False
 
     @property
     def uri(self) -> str:

@@ -74,8 +74,12 @@ class Display:
     def trial_finished(self, run_id: str) -> None:
         """Print the fold's line."""
         self._running.pop(run_id, None)
+        try:
+            result = self._result_of(run_id)
+        except ValueError as error:
+            self.trial_failed(run_id, str(error))
+            return
         self._finished += 1
-        result = self._result_of(run_id)
         scores = result.scores()
         self._print(
             f"{self._name(run_id)}  WA {scores.wa:.3f}  UA {scores.ua:.3f}  "
@@ -102,7 +106,7 @@ class Display:
 
     def _view(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
-        for run_id, running in list(self._running.items())[:SHOWN_AT_ONCE]:
+        for running in list(self._running.values())[:SHOWN_AT_ONCE]:
             config = running.trial.config
             folds = self._folds[config.corpus.name]
             table.add_row(

@@ -1,14 +1,16 @@
 """One study from start to end: data, missing trials, MLflow, report."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
+from ablation.aggregate import FoldScore
 from ablation.archive import Archive
-from ablation.corpora import CorpusAudio, corpus_folder, parse, prepare
+from ablation.corpora import CorpusAudio, corpus_folder, deviations, prepare
 from ablation.demo import demo_corpus
 from ablation.grid import Grid, Trial
 from ablation.options import Options
@@ -17,10 +19,12 @@ from ablation.provenance import Provenance
 from ablation.published import Published
 from ablation.recorder import Recorder
 from ablation.report import Report, summarise_grid, write_report
-from ablation.tracking import Tracker, read_scores
+from ablation.tracking import Tracker, TrackingError, read_scores
 from ablation.trainable import Listener, Resources, run_trials
 from core.checkpoints import fetch, fingerprint, geometry
 from core.config import EncoderConfig, run_id
+from core.corpora.catalog import CORPORA
+from core.corpora.utterance import CorpusError
 from core.result import EpochMetrics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,16 +78,24 @@ def run_study(
                     resources,
                     Listeners((display, recorder)),
                 )
-    finally:
+    except BaseException:
         recorder.close()
-    scores = read_scores(options.uri, grid, named)
-    report = write_report(
-        grid, summarise_grid(grid, scores, figures), options.reports, provenance.git_commit
-    )
+        raise
+    recorder.sync()
+    recorder.wait()
+    problems = list(recorder.problems)
+    try:
+        scores = read_scores(options.uri, grid, named)
+    except TrackingError as error:
+        problems.append(f"{error}; the table is made from {options.runs / 'folds'} instead")
+        scores = _archived_scores(named, archive)
+    summaries = summarise_grid(grid, scores, figures)
+    recorder.close(summaries)
+    report = write_report(grid, summaries, options.reports, provenance.git_commit)
     return Outcome(
         report=report,
         failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),
-        tracking_problems=tuple(recorder.problems),
+        tracking_problems=tuple(problems),
     )
 
 
@@ -129,22 +141,41 @@ def _corpus(name: str, grid: Grid, options: Options, console: Console) -> Corpus
             folder = demo_corpus(name, options.runs, on_progress)
     else:
         folder = corpus_folder(name, options.data)
-    parsed = parse(name, folder)
+    parsed = CORPORA[name].parse(folder)
     for note in parsed.notes:
-        console.print(f"{name}: {note}", style="dim")
+        console.print(Text(f"{name}: {note}", style="dim"))
+    deviating = [] if grid.demo else deviations(name, parsed)
+    if deviating:
+        _accept(name, folder, deviating, options, console)
     with bar(console, f"decoding {name}") as on_progress:
         audio, report = prepare(
             parsed.utterances,
             options.runs / "store",
             workers=os.cpu_count() or 1,
             skip_bad_audio=options.skip_bad_audio,
+            counts_differ=bool(deviating),
             on_progress=on_progress,
         )
     hours = report.total_s / 3600
-    console.print(f"{name}: {report.utterances} utterances, {hours:.1f} hours, from {folder}")
+    console.print(Text(f"{name}: {report.utterances} utterances, {hours:.1f} hours, from {folder}"))
     for utterance, reason in report.left_out.items():
-        console.print(f"{name}: left out {utterance}: {reason}", style="yellow")
+        console.print(Text(f"{name}: left out {utterance}: {reason}", style="yellow"))
     return audio
+
+
+def _accept(
+    name: str, folder: Path, deviating: Sequence[str], options: Options, console: Console
+) -> None:
+    """Go on with another corpus than the paper's only where the user says so."""
+    if not options.accept_counts:
+        raise CorpusError(
+            f"{folder} must be {CORPORA[name].title} as the paper has it, or be accepted as it is "
+            "with --accept-counts; found:",
+            deviating,
+        )
+    count = len(deviating)
+    text = f"{name}: {count} difference{'s' if count > 1 else ''} from the paper's corpus, accepted"
+    console.print(Text(text, style="yellow"))
 
 
 def _by_run_id(
@@ -157,6 +188,15 @@ def _by_run_id(
         key = run_id(trial.config, corpus, fingerprint(trial.config.encoder))
         named.setdefault(key, []).append(trial)
     return named
+
+
+def _archived_scores(named: Mapping[str, list[Trial]], archive: Archive) -> list[FoldScore]:
+    return [
+        FoldScore.from_result(trial.row, archive.load(key))
+        for key, group in named.items()
+        if archive.holds(key)
+        for trial in group
+    ]
 
 
 def _is_wanted(group: list[Trial], options: Options) -> bool:

@@ -169,6 +169,9 @@ def notes(summaries: Sequence[Summary], selection: str, commit: str = "") -> lis
     if left_out:
         counts = ", ".join(f"{count} of {corpus}" for corpus, count in left_out.items())
         found.append(f"Left out, as their audio could not be read: utterances, {counts}.")
+    other = dict.fromkeys(summary.corpus for summary in summaries if summary.counts_differ)
+    if other:
+        found.append(f"Not the paper's corpus in number, as its counts differ: {', '.join(other)}.")
     if commit:
         found.append(f"Code: commit {commit}.")
     return found

@@ -10,10 +10,10 @@ Everything a table needs travels in tags, so that thousands of runs are read bac
 import csv
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
-import mlflow
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import (
@@ -23,13 +23,18 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_NAME,
 )
 
-from ablation.aggregate import FoldScore
-from ablation.grid import Cell, Grid, Trial
+from ablation.aggregate import FoldScore, Summary
+from ablation.grid import Grid, Trial
 from ablation.plots import confusion_figure, save
 from ablation.provenance import Provenance
 from core.config import config_key
 from core.result import EpochMetrics, FoldResult
 from core.schema import flatten
+
+
+class TrackingError(RuntimeError):
+    """MLflow does not answer, or holds what this program did not write."""
+
 
 TAG_LIMIT = 5000  # MLflow's on a tag's value in every store it supports
 
@@ -41,9 +46,10 @@ class Tracker:
         self._client = MlflowClient(tracking_uri=uri)
         self._grid = grid
         self._provenance = provenance
-        self._experiment = self._open(uri, runs)
+        self._experiment = self._find_experiment(uri, runs)
         self._rows: dict[tuple[str, str], str] = {}
         self._folds: dict[tuple[str, str], str] = {}  # (row, run id) -> MLflow's id
+        self._open: set[str] = set()  # folds under way, by MLflow's id
 
     def finished(self) -> set[tuple[str, str]]:
         """(row, run id) of every fold that MLflow already holds whole."""
@@ -75,11 +81,12 @@ class Tracker:
                 "config_key": config_key(config),
             },
         )
-        params = flatten(config.to_dict())
+        params = {"row": trial.row, **flatten(config.to_dict())}
         self._client.log_batch(
             run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()]
         )
         self._folds[trial.row, run_id] = run.info.run_id
+        self._open.add(run.info.run_id)
 
     def epoch(self, trial: Trial, run_id: str, metrics: EpochMetrics) -> None:
         """Log one epoch's metrics; logging it again changes nothing."""
@@ -99,43 +106,49 @@ class Tracker:
             final |= {"wa_oracle": score.wa_oracle, "ua_oracle": score.ua_oracle}
         final |= {f"weight_{term}": value for term, value in result.loss_weights.items()}
         final["train_seconds"] = result.seconds
-        # A child's `row`, `corpus`, `fold` and `seed` as columns that MLflow can compare and plot.
         self._client.log_batch(
             run,
             metrics=[Metric(name, float(value), ended, 0) for name, value in final.items()],
             tags=[RunTag("device", result.device), *self._score_tags(score)],
         )
         self._artifacts(run, result)
-        self._client.set_terminated(run, "FINISHED", end_time=ended)
+        self._terminate(run, "FINISHED", ended)
 
     def fail(self, trial: Trial, run_id: str, reason: str) -> None:
         """Close a fold's run as failed, with the reason."""
         self.start(trial, run_id)
         run = self._folds[trial.row, run_id]
         self._client.set_tag(run, "failure", reason[:TAG_LIMIT])
-        self._client.set_terminated(run, "FAILED")
+        self._terminate(run, "FAILED")
+
+    def log_rows(self, summaries: Iterable[Summary]) -> None:
+        """Log each row's means on its run, so that rows compare as folds do."""
+        for summary in summaries:
+            if not summary.folds:
+                continue
+            run = self._row(Trial(row=summary.cell.row, config=summary.cell.config))
+            figures = {"wa": summary.wa.mean, "ua": summary.ua.mean, "folds": len(summary.folds)}
+            known = self._client.get_run(run).data.metrics
+            now = time.time_ns() // 1_000_000
+            news = [
+                Metric(name, float(value), now, 0)
+                for name, value in figures.items()
+                if known.get(name) != value  # told again, it would stand twice in the history
+            ]
+            self._client.log_batch(run, metrics=news)
 
     def close(self) -> None:
-        """Leave no run open: rows end finished or failed, interrupted folds end killed."""
-        open_runs = _search(self._client, self._experiment, "status = 'RUNNING'")
-        for run in open_runs:
-            if run.data.tags.get("level") == "fold":
-                self._client.set_terminated(run.info.run_id, "KILLED")
-        for run in open_runs:
-            if run.data.tags.get("level") == "row":
-                self._client.set_terminated(run.info.run_id, "FINISHED")
+        """Leave no run open: rows are finished, folds that did not get there are killed."""
+        for run in sorted(self._open):
+            self._terminate(run, "KILLED")
+        for run in self._rows.values():
+            self._client.set_terminated(run, "FINISHED")
 
-    def summarise_row(self, cell: Cell, figures: Mapping[str, float]) -> None:
-        """Log a row's own figures on its run, so that rows compare in MLflow's table."""
-        run = self._rows.get((cell.row, cell.config.corpus.name))
-        if run is None:
-            run = self._row(Trial(row=cell.row, config=cell.config))
-        now = 0  # one value per figure: the same timestamp keeps a repeated one from doubling
-        self._client.log_batch(
-            run, metrics=[Metric(name, value, now, 0) for name, value in figures.items()]
-        )
+    def _terminate(self, run: str, status: str, ended_ms: int | None = None) -> None:
+        self._client.set_terminated(run, status, end_time=ended_ms)
+        self._open.discard(run)
 
-    def _open(self, uri: str, runs: Path) -> str:
+    def _find_experiment(self, uri: str, runs: Path) -> str:
         name = self._grid.study
         experiment: Experiment | None = self._client.get_experiment_by_name(name)
         if experiment is None:
@@ -200,17 +213,24 @@ def read_scores(uri: str, grid: Grid, run_ids: Iterable[str] | None = None) -> l
         grid: The study; only runs whose whole config is one of its trials' count.
         run_ids: Where the data is at hand, the exact runs; else the newest run of each trial.
     Raises:
-        ValueError: a run's score is not what this program writes; names the run.
+        TrackingError: MLflow can't be read, or a run's score is not what this program writes.
     """
-    client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(grid.study)
-    if experiment is None:
-        return []
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(grid.study)
+        if experiment is None:
+            return []
+        # Newest first, as MLflow sorts them.
+        runs = _search(
+            client, experiment.experiment_id, "tags.level = 'fold' and status = 'FINISHED'"
+        )
+    except Exception as error:  # MLflow passes on whatever its database or its server raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise TrackingError(f"MLflow at {uri} can't be read: {text}") from error
     wanted = {(trial.row, config_key(trial.config)) for trial in grid.trials()}
     exact = None if run_ids is None else set(run_ids)
     found: dict[tuple[str, str], FoldScore] = {}
-    query = "tags.level = 'fold' and status = 'FINISHED'"
-    for run in _search(client, experiment.experiment_id, query):  # newest first
+    for run in runs:
         tags = run.data.tags
         key = (tags.get("row", ""), tags.get("config_key", ""))
         if key in wanted and key not in found and (exact is None or tags.get("run_id") in exact):
@@ -226,7 +246,7 @@ def _score(run: Run) -> FoldScore:
     try:
         return FoldScore.from_dict(json.loads("".join(parts)))
     except ValueError as error:
-        raise ValueError(
+        raise TrackingError(
             f"MLflow run {run.info.run_id} must hold a fold's score: {error}"
         ) from error
 

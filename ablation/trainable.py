@@ -102,7 +102,12 @@ class FoldTrainable(tune.Trainable):
         if self._fold is None:
             audio = self._corpora[self._config.corpus.name]
             self._fold = Fold(
-                self._config, audio.utterances, audio.store, best_device(), audio.left_out
+                self._config,
+                audio.utterances,
+                audio.store,
+                best_device(),
+                audio.left_out,
+                audio.counts_differ,
             )
         metrics = self._fold.step()
         report: dict[str, Any] = {"done": self._fold.finished, "metrics": asdict(metrics)}

@@ -14,7 +14,7 @@ from core.mixup import apply_energy_mix, apply_length_mix, draw_mix, mixed_lengt
 from core.store import AudioStore
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Padded utterances with their targets.
 
@@ -95,8 +95,9 @@ class Batcher:
     def _draw_batches(self, order: torch.Generator) -> list[Tensor]:
         """Cut a drawn order into pools, each pool by length into batches, and draw their order.
 
-        Every utterance stays equally likely at every place of the epoch; only its companions are
-        of similar length, so that less is spent on padding.
+        Every utterance stays equally likely in every step of the epoch; only its companions are
+        of similar length, so that less is spent on padding. A set that fits in one pool is cut the
+        same way each epoch, but for ties.
         """
         drawn = torch.randperm(len(self.utterances), generator=order)
         batches: list[Tensor] = []

@@ -26,7 +26,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 class CheckpointError(ValueError):
-    """An encoder's weights are not here, or are not what they should be."""
+    """An encoder's weights are not here, or are not what is asked of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +88,15 @@ def geometry(config: EncoderConfig) -> Geometry:
     """What must be known of an encoder before it is loaded.
 
     Raises:
-        CheckpointError: no alias, and no folder or downloaded checkpoint of that name.
-        ValueError: `config.layer` is beyond the last.
+        CheckpointError: no alias, and no folder or downloaded checkpoint of that name; or
+            `config.layer` is beyond the last.
     """
     if config.name in ENCODERS:
         found = ENCODERS[config.name]
     else:
         found = open_checkpoint(config.name).geometry()
     if config.layer is not None and not 0 <= config.layer <= found.layers:
-        raise ValueError(
+        raise CheckpointError(
             f"encoder.layer must lie in 0..{found.layers} for {config.name!r}, got {config.layer}"
         )
     return found
@@ -120,8 +120,11 @@ def fingerprint(config: EncoderConfig) -> str:
     files = [checkpoint.folder / _CONFIG, *([optional] if optional.is_file() else [])]
     lines = []
     for path in [*files, *checkpoint.weight_files()]:
-        status = path.stat()
-        lines.append(f"{path.name} {_file_hash(path, status.st_size, status.st_mtime_ns)}")
+        try:
+            status = path.stat()
+            lines.append(f"{path.name} {_file_hash(path, status.st_size, status.st_mtime_ns)}")
+        except OSError as error:
+            raise checkpoint.error(f"{path.name} must be readable, found: {error}") from error
     return _short_hash("\n".join(lines))
 
 
@@ -181,8 +184,8 @@ def open_checkpoint(name: str) -> Checkpoint:
 
 def _locate(name: str) -> Path:
     if _is_folder(name):
-        folder = Path(name).expanduser()
-        if not (folder / _CONFIG).is_file():
+        folder = Path(os.path.expanduser(name))
+        if not os.path.isfile(folder / _CONFIG):
             raise CheckpointError(
                 f"encoder {name!r} must be a folder that holds {_CONFIG}, found {_listing(folder)}"
             )
@@ -200,8 +203,8 @@ def _is_folder(name: str) -> bool:
     """Whether a name means a folder: it is one, or is written as only a path can be."""
     if name in ENCODERS:
         return False
-    path = Path(name).expanduser()
-    return path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    is_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    return is_path or os.path.exists(name)  # os.path, for any text: pathlib raises on some
 
 
 def _source(name: str) -> str:
@@ -257,7 +260,8 @@ def _download(source: str, missing: MissingCheckpointError) -> Path:
             if snapshot := _cached_snapshot(source):
                 return snapshot
     except Exception as error:  # whatever the network, the disk or the hub can raise
-        raise CheckpointError(f"{missing} ({type(error).__name__}: {error})") from error
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{missing} ({type(error).__name__}: {reason})") from error
     raise CheckpointError(f"{missing} (the hub's {source} holds no {' or '.join(_WEIGHTS)})")
 
 
@@ -272,11 +276,10 @@ def _read_json(path: Path, where: str = "") -> dict[str, Any]:
 
 
 def _listing(folder: Path) -> str:
-    if not folder.exists():
-        return "no such folder"
-    if not folder.is_dir():
-        return "a file"
-    names = sorted(path.name for path in folder.iterdir())
+    try:
+        names = sorted(os.listdir(folder))
+    except (OSError, ValueError) as error:
+        return "no such folder" if isinstance(error, FileNotFoundError) else str(error)
     return ", ".join(names[:8] + ["..."] * (len(names) > 8)) or "an empty folder"
 
 

@@ -96,8 +96,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     the augmentation under study); dropout is the checkpoint's.
 
     Raises:
-        CheckpointError: the weights are missing or damaged; says which and what to do.
-        ValueError: `config.layer` is beyond the last.
+        CheckpointError: the weights are missing or damaged, or `config.layer` is beyond the last.
     """
     fetch(config)
     shape = geometry(config)

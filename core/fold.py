@@ -32,6 +32,7 @@ class Fold:
         store: AudioStore,
         device: torch.device,
         left_out: int = 0,
+        counts_differ: bool = False,
     ) -> None:
         corpus = CORPORA[config.corpus.name]
         evaluation = config.evaluation
@@ -46,6 +47,7 @@ class Fold:
         self._classes = corpus.classes
         self._corpus_fingerprint = store.fingerprint
         self._left_out = left_out
+        self._counts_differ = counts_differ
         self._trainer = Trainer(
             config, parts.train, parts.validation, store, corpus.classes, device
         )
@@ -90,6 +92,7 @@ class Fold:
             seconds=sum(epoch.seconds for epoch in self.history),
             device=_device_name(self._trainer.device),
             left_out=self._left_out,
+            counts_differ=self._counts_differ,
         )
 
     def _record_oracle(self, metrics: EpochMetrics) -> EpochMetrics:

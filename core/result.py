@@ -36,8 +36,12 @@ class EpochMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """The model's word on one test utterance; `label` and the order of `probabilities` index the
-    corpus's classes."""
+    """The model's word on one test utterance.
+
+    Attributes:
+        label: The true class, by its place among the corpus's classes.
+        probabilities: (C,) in the order of these classes.
+    """
 
     utterance: str
     speaker: str
@@ -66,6 +70,7 @@ class FoldResult:
     seconds: float
     device: str
     left_out: int  # utterances of the corpus whose audio could not be read, by the user's leave
+    counts_differ: bool = False  # the corpus is not the paper's in number, by the user's leave
 
     def scores(self) -> Scores:
         """WA, UA and confusion over the test fold."""
@@ -77,7 +82,10 @@ class FoldResult:
         return score_speakers(*self._labels(), speakers, len(self.classes))
 
     def oracle(self) -> dict[str, float] | None:
-        """{"epoch", "wa", "ua"} of the epoch with the best UA on the test fold itself; optimistic."""
+        """{"epoch", "wa", "ua"} of the best UA on the test fold itself, the first of equals.
+
+        Optimistic: the practice behind many published figures. None where it was not recorded.
+        """
         seen = [epoch for epoch in self.history if epoch.oracle is not None]
         if not seen:
             return None
@@ -93,7 +101,7 @@ class FoldResult:
         """The inverse of `to_dict`, through the config's gate.
 
         Raises:
-            ValueError: a value is missing or of the wrong kind; says which.
+            ValueError: a field is missing or unknown, or can't be read; says which.
         """
         try:
             plain = dict(values)
@@ -105,7 +113,9 @@ class FoldResult:
                 for item in plain["predictions"]
             )
             return cls(**plain)
-        except (KeyError, TypeError) as error:
+        except KeyError as error:
+            raise ValueError(f"a fold's result must hold every field, found no {error}") from error
+        except (AttributeError, TypeError) as error:  # null or a number where a group must stand
             raise ValueError(f"a fold's result must hold every field, found: {error}") from error
 
     def _labels(self) -> tuple[np.ndarray, np.ndarray]:

@@ -15,12 +15,12 @@ from torch.nn import functional
 from core.attention import GatedAttention, kernel
 from core.checkpoints import Checkpoint
 from core.spectrogram import mask_up_to
-from core.weights import load_weights
+from core.weights import load_weights, without_weights
 
 
 def build(checkpoint: Checkpoint, layers: int) -> tuple[nn.Module, nn.Module]:
     """The convolutions over the waveform and the first transformer layers, with their weights."""
-    network = _network(checkpoint, layers)
+    network = without_weights(checkpoint, lambda: _network(checkpoint, layers))
     last = checkpoint.geometry().layers
     unused = ["masked_spec_embed", "adapter."]
     unused += [f"encoder.layers.{index}." for index in range(layers, last)]
@@ -37,27 +37,20 @@ def build(checkpoint: Checkpoint, layers: int) -> tuple[nn.Module, nn.Module]:
 
 
 def _network(checkpoint: Checkpoint, layers: int) -> Any:
-    """transformers' model on the meta device: without memory and without a random draw."""
-    config_class, model_class = _classes(checkpoint)
-    try:
-        settings = config_class.from_dict(checkpoint.settings)
-        settings.num_hidden_layers = layers
-        settings.layerdrop = 0.0
-        settings.mask_time_prob = settings.mask_feature_prob = 0.0
-        settings.add_adapter = False
-        # WavLM has its own below; transformers has but the eager one for it.
-        settings._attn_implementation = "eager" if checkpoint.family == "wavlm" else kernel()
-        with torch.device("meta"):
-            network = model_class(settings)
-    except Exception as error:  # whatever transformers raises on settings that don't fit
-        raise checkpoint.error(
-            f"config.json must describe a {checkpoint.family}, found: {error}"
-        ) from error
-    if getattr(settings, "conv_pos_batch_norm", False):
+    """transformers' model of the first layers, its randomness but for dropout switched off."""
+    if checkpoint.settings.get("conv_pos_batch_norm"):
         raise checkpoint.error(
             "conv_pos_batch_norm must be false (batch statistics would mix padding in), got true"
         )
-    return network
+    config_class, model_class = _classes(checkpoint)
+    settings = config_class.from_dict(checkpoint.settings)
+    settings.num_hidden_layers = layers
+    settings.layerdrop = 0.0
+    settings.mask_time_prob = settings.mask_feature_prob = 0.0
+    settings.add_adapter = False
+    # transformers has no other for WavLM, which gets its own in `build`.
+    settings._attn_implementation = "eager" if checkpoint.family == "wavlm" else kernel()
+    return model_class(settings)
 
 
 def _classes(checkpoint: Checkpoint) -> tuple[Any, Any]:

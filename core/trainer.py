@@ -18,7 +18,7 @@ from core.store import AudioStore
 
 
 class TrainingError(RuntimeError):
-    """Training can't go on: the loss is no longer a number."""
+    """Training can't go on: a loss or a prediction is no longer a number."""
 
 
 class Trainer:
@@ -98,12 +98,17 @@ class Trainer:
             self.model.load_state_dict(self._best_weights)
 
     def predict(self, batcher: Batcher) -> list[Prediction]:
-        """Class probabilities for every utterance, in the order of their names."""
+        """Class probabilities for every utterance, in the order of their names.
+
+        Raises:
+            TrainingError: the weights give NaN or infinity; names the utterances.
+        """
         self.model.eval()
         predictions = []
         with torch.inference_mode():
             for batch in batcher.in_order():
                 logits = self._forward(batch.to(self.device)).logits.float()
+                _refuse_nonfinite_logits(logits, batch.utterances, self.epoch)
                 for utterance, label, row in zip(
                     batch.utterances, batch.labels.tolist(), logits.softmax(1).tolist(), strict=True
                 ):
@@ -250,3 +255,14 @@ def _refuse_nonfinite(
         f"{', '.join(f'{term} is {history[step, terms.index(term)]:g}' for term in named)} "
         f"on utterances {batch}"
     )
+
+
+def _refuse_nonfinite_logits(logits: Tensor, utterances: Sequence[Utterance], epoch: int) -> None:
+    """The last step of training can break the weights after the last loss was seen to be whole."""
+    finite = logits.isfinite().all(1).tolist()
+    if not all(finite):
+        broken = [item.name for item, whole in zip(utterances, finite, strict=True) if not whole]
+        raise TrainingError(
+            f"every prediction must be a finite number; after epoch {epoch}, "
+            f"not so on utterances {', '.join(broken)}"
+        )

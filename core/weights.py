@@ -1,19 +1,39 @@
 """Reading a checkpoint's tensors into a network: all of them, or an error that names the fault."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from core.checkpoints import Checkpoint
+from core.checkpoints import Checkpoint, CheckpointError
 
 # weight_norm as older transformers saved it -> as torch's parametrizations name it.
 _RENAMED = {
     "conv.weight_g": "conv.parametrizations.weight.original0",
     "conv.weight_v": "conv.parametrizations.weight.original1",
 }
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def without_weights(checkpoint: Checkpoint, make: Callable[[], Network]) -> Network:
+    """Make a network on the meta device: it takes no memory and no random draw.
+
+    Raises:
+        CheckpointError: `make` can't, because config.json doesn't describe such a network.
+    """
+    try:
+        with torch.device("meta"):
+            return make()
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever transformers and torch raise on settings that don't fit
+        raise checkpoint.error(
+            f"config.json must describe a {checkpoint.family} model, found: {error}"
+        ) from error
 
 
 def load_weights(

@@ -17,18 +17,13 @@ from core.attention import kernel
 from core.checkpoints import Checkpoint
 from core.config import SAMPLE_RATE_HZ
 from core.spectrogram import HOP_SAMPLES, MelSpectrogram, count_mel_frames, mask_up_to
-from core.weights import load_weights
+from core.weights import load_weights, without_weights
 
 
 def build(checkpoint: Checkpoint, layers: int) -> tuple[nn.Module, nn.Module]:
     """Whisper's convolutions and its first transformer layers, with the checkpoint's weights."""
-    settings = WhisperConfig.from_dict(checkpoint.settings)
-    last = settings.encoder_layers
-    settings.encoder_layers = layers
-    settings.encoder_layerdrop = 0.0
-    settings._attn_implementation = kernel()
-    with torch.device("meta"):
-        network = WhisperEncoder(settings)
+    network = without_weights(checkpoint, lambda: _network(checkpoint, layers))
+    last = checkpoint.geometry().layers
     unused = [f"layers.{index}." for index in range(layers, last)]
     if layers < last:
         # As in hidden_states: the final norm belongs to the last layer's output alone.
@@ -36,6 +31,14 @@ def build(checkpoint: Checkpoint, layers: int) -> tuple[nn.Module, nn.Module]:
         unused.append("layer_norm.")
     load_weights(network, checkpoint, anchor="conv1.weight", unused=unused)
     return FrontEnd(network), Transformer(network)
+
+
+def _network(checkpoint: Checkpoint, layers: int) -> WhisperEncoder:
+    settings = WhisperConfig.from_dict(checkpoint.settings)
+    settings.encoder_layers = layers
+    settings.encoder_layerdrop = 0.0
+    settings._attn_implementation = kernel()
+    return WhisperEncoder(settings)
 
 
 class FrontEnd(nn.Module):

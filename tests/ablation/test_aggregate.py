@@ -80,6 +80,7 @@ def result_of(**changes) -> FoldResult:
         "seconds": 3.0,
         "device": "cpu",
         "left_out": 2,
+        "counts_differ": False,
     }
     return FoldResult(**(values | changes))
 
@@ -296,6 +297,7 @@ def test_the_results_document_is_laid_out_as_documented():
         "speakers": {"s1": 0.6},
         "confusion": [[3, 1], [2, 4]],
         "left_out": 1,
+        "counts_differ": False,
         "published": {"wa": 0.7763, "ua": 0.781},
     }
 

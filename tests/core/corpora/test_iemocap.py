@@ -257,8 +257,7 @@ def test_any_bytes_give_labels_or_a_corpus_error(content, tmp_path_factory):
     audio.touch()
     label_file.write_bytes(line("Ses01F_impro01_F000", "neu") + content)
     try:
-        parsed = iemocap.parse(root)
+        outcome = ", ".join(utterance.label for utterance in iemocap.parse(root).utterances)
     except CorpusError as error:
-        assert LABEL_FILE in str(error)
-    else:
-        assert [utterance.label for utterance in parsed.utterances] == ["neutral"]
+        outcome = str(error)
+    assert outcome == "neutral" or LABEL_FILE in outcome

@@ -196,8 +196,7 @@ def test_any_bytes_give_labels_or_a_corpus_error(content, tmp_path_factory):
     (root / AUDIO).touch()
     (root / "Evalution.txt").write_bytes(LINE + b"UTD-IMPROV-" + content)
     try:
-        parsed = msp_improv.parse(root)
+        outcome = ", ".join(utterance.label for utterance in msp_improv.parse(root).utterances)
     except CorpusError as error:
-        assert "Evalution.txt:2: a label must read" in str(error)
-    else:
-        assert [utterance.label for utterance in parsed.utterances] == ["neutral"]
+        outcome = str(error)
+    assert outcome == "neutral" or "Evalution.txt:2: a label must read" in outcome

@@ -1,0 +1,34 @@
+"""WavLM's attention against transformers' own."""
+
+import pytest
+import torch
+from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+
+from core.attention import GatedAttention, bucket
+from tests.core.small_checkpoints import noise
+
+
+def test_buckets_are_transformers_own_at_every_distance() -> None:
+    stock = WavLMAttention(32, 4, num_buckets=320, max_distance=800)
+    distances = torch.arange(-2500, 2501)
+    expected = stock._relative_positions_bucket(distances)
+    assert torch.equal(bucket(distances, 320, 800), expected)
+
+
+@pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask:UserWarning")
+@pytest.mark.parametrize("frames", [1, 2, 37])
+def test_frames_and_gradients_are_transformers_own(frames: int) -> None:
+    torch.manual_seed(0)
+    stock = WavLMAttention(32, 4, num_buckets=8, max_distance=20).double()
+    torch.nn.init.normal_(stock.gru_rel_pos_const)
+    hidden = noise(3, frames, 32).double().requires_grad_()
+    mask = torch.arange(frames) < torch.tensor([[frames], [1], [max(1, frames // 2)]])
+    expected, _, _ = stock(hidden, attention_mask=mask)
+    grads = torch.autograd.grad(expected[mask].square().sum(), [hidden, *stock.parameters()])
+    ours, weights, bias = GatedAttention(stock)(hidden, attention_mask=mask)
+    assert weights is None
+    assert bias.shape == (4, frames, frames)
+    torch.testing.assert_close(ours[mask], expected[mask])
+    found = torch.autograd.grad(ours[mask].square().sum(), [hidden, *stock.parameters()])
+    for gradient, wanted in zip(found, grads, strict=True):
+        torch.testing.assert_close(gradient, wanted)

@@ -77,6 +77,8 @@ def _run(options: argparse.Namespace) -> int:
     figures = _figures()
     grid = _grid(options, figures)
     study_options = _study_options(options)
+    if options.address:  # read when Ray is imported: a cluster's nodes need more than loopback
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1"
     from ablation.study import run_study  # noqa: PLC0415
     from ablation.trainable import Interrupted, Resources  # noqa: PLC0415
 
@@ -134,9 +136,17 @@ def _report(options: argparse.Namespace) -> int:
 
 def _ui(options: argparse.Namespace) -> int:
     """Hand over to MLflow's own server, on loopback."""
-    uri = options.tracking_uri or f"sqlite:///{(options.runs / 'mlflow.db').resolve()}"
+    database = options.runs / "mlflow.db"
+    if not options.tracking_uri and not database.is_file():
+        text = f"{database} must be the database of earlier runs, found none; run a grid first"
+        return _refuse(Console(stderr=True, soft_wrap=True, highlight=False), text)
+    if (options.tracking_uri or "").startswith("http"):
+        print("that MLflow server has its own UI: open its address in a browser")
+        return FINISHED
+    uri = options.tracking_uri or f"sqlite:///{database.resolve()}"
     words = ["mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    words += ["--port", str(options.port)]
+    words += ["--port", str(options.port), "--workers", "1"]
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # a dozen idle processes otherwise
     print(f"MLflow's UI: http://127.0.0.1:{options.port} (stop with Ctrl+C)", flush=True)
     os.execv(sys.executable, [sys.executable, "-m", *words])
 

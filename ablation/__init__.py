@@ -8,6 +8,7 @@ import os
 for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in a grid are meant from where it is run
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # every listener on 127.0.0.1; no node can join
     "RAY_AUTH_MODE": "disabled",  # else Ray writes a token into the home folder
     "RAY_AIR_NEW_OUTPUT": "0",  # our own progress display
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a trial without a GPU sees the machine as it is

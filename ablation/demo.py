@@ -1,4 +1,4 @@
-"""What `--demo` changes: synthetic speech and small encoders in the place of corpora and weights."""
+"""What `--demo` changes: synthetic speech for corpora, and small encoders for weights."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,6 +36,6 @@ def demo_corpus(
 ) -> Path:
     """Write, or find written, the synthetic corpus in the layout of a real one."""
     # Imported here: a demo's plan needs no synthesiser.
-    from core.corpora.synthetic import write_corpus  # noqa: PLC0415
+    from core.corpora.synthetic import write_corpus
 
     return write_corpus(name, runs / "demo", SEED, on_progress=on_progress)

@@ -36,6 +36,8 @@ class TrackingError(RuntimeError):
     """MLflow does not answer, or holds what this program did not write."""
 
 
+# The UI then opens on runs and their metrics, not on its pages for language models.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 TAG_LIMIT = 5000  # MLflow's on a tag's value in every store it supports
 
 
@@ -155,7 +157,9 @@ class Tracker:
             # A server keeps artifacts where it was told to; beside our own file they lie in runs/.
             local = uri.startswith("sqlite:")
             place = (runs / "artifacts" / name).resolve().as_uri() if local else None
-            return str(self._client.create_experiment(name, artifact_location=place))
+            return str(
+                self._client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS)
+            )
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)

@@ -40,7 +40,7 @@ class Resources:
 
 
 class Interrupted(BaseException):
-    """The user asked to stop; a BaseException so that Tune does not take it for a trial's failure."""
+    """The user asked to stop; a BaseException, which Tune does not take for a trial's failure."""
 
 
 class Listener(Protocol):
@@ -219,16 +219,17 @@ def _cluster(resources: Resources) -> Iterator[float]:
 
     Yields the GPUs that each trial reserves.
     """
-    if resources.address is None:
-        # Forbids joining nodes and binds every listener to 127.0.0.1.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     here = str(Path(__file__).resolve().parent.parent)
+    if resources.address is None:
+        # Workers inherit it; a runtime environment would start an agent of its own.
+        before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([here, *filter(None, before)]))
     ray.init(
         address=resources.address or "local",
         include_dashboard=None if resources.address else False,
         log_to_driver=False,
         logging_level="ERROR",
-        runtime_env={"env_vars": {"PYTHONPATH": here}},
+        runtime_env={"env_vars": {"PYTHONPATH": here}} if resources.address else None,
     )
     try:
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0

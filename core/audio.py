@@ -9,7 +9,9 @@ import math
 import os
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
@@ -49,6 +51,15 @@ class AudioError(ValueError):
         return "\n".join([f"{len(lines)} audio files can't be used", *shown])
 
 
+@dataclass(frozen=True, slots=True)
+class AudioFacts:
+    """What a file that was decoded to its end is."""
+
+    rate_hz: int
+    channels: int
+    duration_s: float
+
+
 class _FlawError(Exception):
     """What is wrong with the file at hand, said without its path."""
 
@@ -77,14 +88,33 @@ def read_audio(
             the part does not lie inside it.
     Source: the filter and its constants are O; P and C say nothing about resampling.
     """
+    with _open_sound(path) as sound:
+        samples = _decode(sound, *_part(sound, start_s, end_s))
+        return _resample(samples, sound.samplerate)
+
+
+def probe(path: Path | str) -> AudioFacts:
+    """Decode a file to its end, keeping nothing of it but what it is.
+
+    Raises:
+        AudioError: as `read_audio` does.
+    """
+    with _open_sound(path) as sound:
+        for _ in _blocks(sound, 0, sound.frames):
+            pass
+        return AudioFacts(sound.samplerate, sound.channels, sound.frames / sound.samplerate)
+
+
+@contextmanager
+def _open_sound(path: Path | str) -> Iterator[soundfile.SoundFile]:
+    """Open a file whose header holds, and name the file in whatever turns out wrong with it."""
     try:
         with _open_file(path) as file:
             is_wav = _check_wav(file)
             # By its descriptor: libsndfile would trust the name's extension over the content.
             with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
                 _check_header(sound, is_wav)
-                samples = _decode(sound, *_part(sound, start_s, end_s))
-                waveform = _resample(samples, sound.samplerate)
+                yield sound
     except _FlawError as flaw:
         raise AudioError([(os.fspath(path), str(flaw))]) from None
     except OSError as error:
@@ -93,7 +123,6 @@ def read_audio(
     except soundfile.LibsndfileError as error:
         reason = f"must be an intact WAV or FLAC file, found: {error.error_string}"
         raise AudioError([(os.fspath(path), reason)]) from error
-    return waveform
 
 
 def _open_file(path: Path | str) -> FileIO:
@@ -200,22 +229,28 @@ def _part(
 
 def _decode(sound: soundfile.SoundFile, first: int, stop: int) -> np.ndarray:
     """Read (N,) float32 from where the file stands, channels averaged."""
-    blocks: list[np.ndarray] = []
+    blocks = [
+        block[:, 0]  # (N,)
+        if sound.channels == 1
+        else block.mean(axis=1, dtype=np.float64).astype(np.float32)  # float64: no sum overflows
+        for block in _blocks(sound, first, stop)
+    ]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def _blocks(sound: soundfile.SoundFile, first: int, stop: int) -> Iterator[np.ndarray]:
+    """Read on from where the file stands, (N, channels) float32 at a time."""
     missing = stop - first
     while missing:
         frames = min(missing, BLOCK_VALUES // sound.channels)
-        block = sound.read(frames, dtype="float32", always_2d=True)  # (N, channels)
+        block = sound.read(frames, dtype="float32", always_2d=True)
         if not len(block):
             raise _FlawError(
                 f"must hold the {stop} samples that its header promises, found {stop - missing}"
             )
         _check_finite(block)
-        if sound.channels == 1:
-            blocks.append(block[:, 0])  # (N,)
-        else:  # in float64, where no sum overflows
-            blocks.append(block.mean(axis=1, dtype=np.float64).astype(np.float32))
+        yield block
         missing -= len(block)
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _resample(samples: np.ndarray, rate_hz: int) -> np.ndarray:

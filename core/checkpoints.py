@@ -29,6 +29,10 @@ class CheckpointError(ValueError):
     """An encoder's weights are not here, or are not what is asked of them."""
 
 
+class MissingCheckpointError(CheckpointError):
+    """The name is right, but its checkpoint was never downloaded."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """A checkpoint's folder and its two JSON files, read and checked."""
@@ -52,9 +56,12 @@ class Checkpoint:
 
     def geometry(self) -> Geometry:
         """Layers and features as config.json gives them."""
-        keys = ("encoder_layers", "d_model") if self.family == "whisper" else _SELF_SUPERVISED
+        if self.family == "whisper":
+            layers, features = "encoder_layers", "d_model"
+        else:
+            layers, features = "num_hidden_layers", "hidden_size"
         source = "" if _is_folder(self.name) else _source(self.name)
-        return Geometry(source=source, layers=self.count(keys[0]), features=self.count(keys[1]))
+        return Geometry(source=source, layers=self.count(layers), features=self.count(features))
 
     def weight_files(self) -> tuple[Path, ...]:
         """The files that hold the tensors: one, or the shards that an index names."""
@@ -74,9 +81,6 @@ class Checkpoint:
             if Path(name).name != name or not (self.folder / name).is_file():
                 raise self.error(f"{index.name} must name files beside it, got {name!r}")
         return tuple(self.folder / name for name in shards)
-
-
-_SELF_SUPERVISED = ("num_hidden_layers", "hidden_size")
 
 
 def is_pretrained(name: str) -> bool:
@@ -148,10 +152,6 @@ def fetch(config: EncoderConfig) -> Path | None:
         return _download(_source(config.name), missing)
 
 
-class MissingCheckpointError(CheckpointError):
-    """The name is right, but its checkpoint was never downloaded."""
-
-
 def open_checkpoint(name: str) -> Checkpoint:
     """Read a checkpoint's JSON files, from a folder or from the hub's cache on this machine.
 
@@ -184,7 +184,7 @@ def open_checkpoint(name: str) -> Checkpoint:
 
 def _locate(name: str) -> Path:
     if _is_folder(name):
-        folder = Path(os.path.expanduser(name))
+        folder = Path(name if "\0" in name else os.path.expanduser(name))
         if not os.path.isfile(folder / _CONFIG):
             raise CheckpointError(
                 f"encoder {name!r} must be a folder that holds {_CONFIG}, found {_listing(folder)}"
@@ -226,7 +226,7 @@ def _hub_folder(source: str) -> Path:
         environment.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
     )
     hub = environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE")
-    folder = Path(hub or os.path.join(home, "hub")).expanduser()
+    folder = Path(os.path.expanduser(hub or os.path.join(home, "hub")))
     return folder / f"models--{source.replace('/', '--')}"
 
 

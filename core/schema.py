@@ -10,17 +10,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
+from itertools import islice
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
+MAX_SHOWN = 80  # O: characters of a value or key in a message, about a line
+MAX_HUGE = 10**20  # O: a whole number from here on is described and not printed
+MAX_UNKNOWN = 50  # O: unknown keys of one mapping to report; each costs a search for what was meant
+CLOSE = 0.6  # O: difflib's own measure of a likely misspelling
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with one setting: its dotted key, and what must hold and was found."""
+    """One thing wrong with one setting: its dotted key, and what must hold and was found.
+
+    `others` are the keys that it contradicts, where it is right alone.
+    """
 
     key: str
     text: str
+    others: tuple[str, ...] = ()
 
 
 class ConfigError(ValueError):
@@ -37,11 +47,14 @@ def number(default: float | int, low: float, high: float, *, above: bool = False
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Bring nested mappings to one level of dotted keys: {"a": {"b": 1}} is {"a.b": 1}."""
+    """Bring nested mappings to one level of dotted keys: {"a": {"b": 1}} is {"a.b": 1}.
+
+    An empty mapping stays as it is, so that one in the place of a value is seen and refused.
+    """
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         dotted = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             flat |= flatten(value, f"{dotted}.")
         else:
             flat[dotted] = value
@@ -50,7 +63,7 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" for the closest known word, or nothing."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    close = get_close_matches(word, list(known), n=1, cutoff=CLOSE)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -60,11 +73,9 @@ def build(cls: type[T], settings: Mapping[str, Any]) -> T:
     Raises:
         ConfigError: unknown keys, missing keys, wrong types, values out of range; all of them.
     """
-    problems: list[Problem] = []
     known = leaves(cast(type, cls))
-    for key in settings:
-        if key not in known:
-            problems.append(Problem(key, _unknown(key, known)))
+    unknown = (key for key in settings if key not in known and not _empty(key, settings, known))
+    problems = [Problem(key, _unknown(key, known)) for key in islice(unknown, MAX_UNKNOWN)]
     built = _build(cls, settings, "", problems)
     if problems:
         raise ConfigError(problems)
@@ -76,13 +87,18 @@ def leaves(cls: type) -> dict[str, Any]:
     """Every dotted key that a (nested) dataclass takes, with its type."""
     hints = get_type_hints(cls)
     found: dict[str, Any] = {}
-    for item in fields(cls):  # type: ignore[arg-type]  # callers pass dataclasses only
+    for item in fields(cls):
         kind = hints[item.name]
-        if is_dataclass(kind):
+        if isinstance(kind, type) and is_dataclass(kind):
             found |= {f"{item.name}.{key}": type_ for key, type_ in leaves(kind).items()}
         else:
             found[item.name] = kind
     return found
+
+
+def _empty(key: str, settings: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether this is a group of settings that changes none: `mixup: {}`."""
+    return settings[key] == {} and any(name.startswith(f"{key}.") for name in known)
 
 
 def _unknown(key: str, known: Mapping[str, Any]) -> str:
@@ -91,7 +107,7 @@ def _unknown(key: str, known: Mapping[str, Any]) -> str:
         return f"is a group of settings; give one of {', '.join(parts)}"
     group, _, last = key.rpartition(".")
     siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == group]
-    close = get_close_matches(last, siblings, n=1, cutoff=0.6)
+    close = get_close_matches(last, siblings, n=1, cutoff=CLOSE)
     if close:
         return f"unknown key; did you mean {close[0]!r}?"
     return f"unknown key{suggest(key, known)}"
@@ -102,8 +118,8 @@ def _build(cls: type, settings: Mapping[str, Any], prefix: str, problems: list[P
     values: dict[str, Any] = {}
     for item in fields(cls):
         kind, key = hints[item.name], f"{prefix}{item.name}"
-        if is_dataclass(kind):
-            values[item.name] = _build(kind, settings, f"{key}.", problems)  # type: ignore[arg-type]
+        if isinstance(kind, type) and is_dataclass(kind):
+            values[item.name] = _build(kind, settings, f"{key}.", problems)
         elif key in settings:
             try:
                 values[item.name] = _coerce(settings[key], kind, item)
@@ -129,12 +145,10 @@ def _coerce(value: Any, kind: Any, item: Field[Any]) -> Any:
         origin = get_origin(kind)
     if origin is Literal:
         choices = get_args(kind)
-        # YAML reads the words no/none/null its own way; a choice named so is meant here.
-        word = "none" if value is None and "none" in choices else value
-        if word not in choices or isinstance(word, bool):
-            hint = suggest(word, choices) if isinstance(word, str) else ""
+        if value not in choices:
+            hint = suggest(value, choices) if isinstance(value, str) else ""
             raise ValueError(f"must be one of {', '.join(choices)}, got {show(value)}{hint}")
-        return word
+        return value
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, list | tuple):
             raise ValueError(f"must be a list, got {show(value)}")
@@ -149,13 +163,14 @@ def _coerce(value: Any, kind: Any, item: Field[Any]) -> Any:
         return _in_range(_real(value), item)
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"must be a text, got {show(value)}")
+    if not value.isprintable():  # escape sequences would reach people's terminals
+        raise ValueError(f"must be one line of printable text, got {show(value)}")
     return value
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise ValueError(f"must be a whole number, got {show(value)}")
-    if isinstance(value, float) and not value.is_integer():
+    is_whole = value.is_integer() if isinstance(value, float) else isinstance(value, int)
+    if isinstance(value, bool) or not is_whole:
         raise ValueError(f"must be a whole number, got {show(value)}")
     return int(value)
 
@@ -175,7 +190,7 @@ def _real(value: Any) -> float:
         real = math.inf
     if not math.isfinite(real):
         raise ValueError(f"must be a finite number, got {show(value)}")
-    return real
+    return real + 0.0  # -0.0 and 0.0 are one setting, and must be one text in a run's identity
 
 
 def _in_range(value: Any, item: Field[Any]) -> Any:
@@ -189,8 +204,19 @@ def _in_range(value: Any, item: Field[Any]) -> Any:
 
 
 def show(value: Any) -> str:
-    """A value as it goes into a message: its repr, cut where it would flood the terminal."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
-        return "a whole number of over 20 digits"  # repr of a huge int is itself an error
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    """A value as it goes into a message: in YAML's words, cut where it would flood the terminal."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) >= MAX_HUGE:
+        return "a whole number of over 20 digits"
+    try:
+        return cut(repr(value))
+    except ValueError:  # Python refuses to print an int of over 4 300 digits, in a list too
+        return f"a {type(value).__name__} with a whole number of over 20 digits"
+
+
+def cut(text: str) -> str:
+    """The text, or its beginning where it is too long for a message."""
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."

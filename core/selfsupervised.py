@@ -32,7 +32,9 @@ def build(checkpoint: Checkpoint, layers: int) -> tuple[nn.Module, nn.Module]:
     if checkpoint.family == "wavlm":
         for layer in network.encoder.layers:
             layer.attention = GatedAttention(layer.attention)
-    standardised = bool(checkpoint.preprocessor.get("do_normalize", True))
+    standardised = checkpoint.preprocessor.get("do_normalize", True)
+    if not isinstance(standardised, bool):
+        raise checkpoint.error(f"do_normalize must be true or false, got {standardised!r}")
     return FrontEnd(network, standardised), Transformer(network)
 
 
@@ -78,8 +80,8 @@ class FrontEnd(nn.Module):
         self.standardised = standardised
         self.span_samples = 1  # what one frame sees
         for block in reversed(self.convolutions):
-            kernel, stride = block.conv.kernel_size[0], block.conv.stride[0]
-            self.span_samples = (self.span_samples - 1) * stride + kernel
+            stride, width = block.conv.stride[0], block.conv.kernel_size[0]
+            self.span_samples = (self.span_samples - 1) * stride + width
 
     def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms (B, N), zero beyond their lengths, to frames (B, T, channels) and a mask."""

@@ -100,6 +100,8 @@ def _read_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
             raise checkpoint.error(
                 f"{path.name} must hold tensors only, found: {type(error).__name__}: {error}"
             ) from error
+        if not isinstance(tensors, dict):
+            raise checkpoint.error(f"{path.name} must hold tensors by name, got {type(tensors)}")
         stored |= {key: value for key, value in tensors.items() if isinstance(value, Tensor)}
     return stored
 

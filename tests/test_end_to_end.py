@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -79,6 +81,18 @@ def new_study(folder: Path, grid: str = GRID) -> Study:
     folder.mkdir(parents=True, exist_ok=True)
     study.grid.write_text(grid)
     return study
+
+
+def listeners_abroad(pid: int) -> list[str]:
+    """Sockets of a process and its descendants that listen beyond this machine."""
+    found = []
+    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            for connection in process.net_connections("tcp"):
+                address = str(connection.laddr.ip).removeprefix("::ffff:")
+                if connection.status == psutil.CONN_LISTEN and address not in ("127.0.0.1", "::1"):
+                    found.append(f"{process.name()} on {address}:{connection.laddr.port}")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -260,8 +274,10 @@ def test_an_interrupted_study_exits_130_and_goes_on_when_repeated(finished, tmp_
     deadline = time.monotonic() + 300
     while not list(study.runs.glob("folds/*/result.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
+    abroad = listeners_abroad(process.pid)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=120)
+    assert abroad == []
     if process.returncode == 0:  # it was quicker than the signal
         pytest.skip("all folds had finished before the signal came")
     assert process.returncode == 130, output + errors

@@ -3,8 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from core.corpora.utterance import Utterance
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,13 @@ class Counts:
 class Expected:
     """The counts of the paper's corpus, as far as they are known.
 
-    An empty `sessions` is not compared; a speaker with None must be there, however often.
+    An empty `sessions` or `session_classes` is not compared; a speaker with None must be there,
+    however often.
     """
 
     classes: Mapping[str, int]
     sessions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    session_classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     speakers: Mapping[str, int | None] = field(default_factory=dict)
 
 
@@ -76,7 +81,26 @@ def differences(counts: Counts, expected: Expected) -> list[str]:
     return found
 
 
-def _keys(expected: Iterable[str], found: Iterable[str]) -> list[str]:
+def class_differences(utterances: Iterable[Utterance], expected: Expected) -> list[str]:
+    """Say which classes of which sessions part from the paper's corpus: where a label is wrong."""
+    if not expected.session_classes:
+        return []
+    here = Counter((utterance.session, utterance.label) for utterance in utterances)
+    paper = {
+        (session, label): number
+        for session, classes in expected.session_classes.items()
+        for label, number in classes.items()
+    }
+    return [
+        text
+        for session, label in _keys(paper, here)
+        for text in _difference(
+            f"session {session}, {label}", here[session, label], paper.get((session, label), 0)
+        )
+    ]
+
+
+def _keys(expected: Iterable[Key], found: Iterable[Key]) -> list[Key]:
     """List the expected keys in their order, then the unexpected ones."""
     return list(dict.fromkeys([*expected, *found]))
 

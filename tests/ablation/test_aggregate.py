@@ -125,7 +125,7 @@ def test_a_score_survives_json():
         ({"confusion": []}, "confusion: must be square, got ()"),
         ({"confusion": [[-3]]}, "confusion: must lie in 0..1e+09, got -3"),
         ({"n": 11}, "confusion: must count n = 11 utterances, got 10"),
-        ({"speakers": None}, "speakers: must be a mapping, got None"),
+        ({"speakers": None}, "speakers: must be a mapping, got nothing"),
         ({"speakers": {"DC": 3}}, "speakers.DC: must be a mapping, got 3"),
         ({"speakers": {"DC": {"n": 1, "wa": 1}}}, "speakers.DC.ua: must be given"),
     ],

@@ -160,7 +160,7 @@ def test_an_unknown_reference_is_refused_with_a_suggestion(paper):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the file: must be a mapping, got None"),
+        ("", "the file: must be a mapping, got nothing"),
         ("[1, 2]", "the file: must be a mapping, got [1, 2]"),
         ("paper: {}", "tables: must be given"),
         ("tables: 3", "tables: must be a mapping, got 3"),
@@ -214,10 +214,10 @@ def test_rows_out_of_number_are_refused(tmp_path, content):
     assert refusal(tmp_path, content) == expected
 
 
-@pytest.mark.parametrize("value", [None, "", 3])
-def test_a_table_needs_the_encoder_it_speaks_of(tmp_path, content, value):
+@pytest.mark.parametrize(("value", "shown"), [(None, "nothing"), ("", "''"), (3, "3")])
+def test_a_table_needs_the_encoder_it_speaks_of(tmp_path, content, value, shown):
     content["tables"]["table2"]["encoder"] = value
-    assert refusal(tmp_path, content) == f"tables.table2.encoder: must be a text, got {value!r}"
+    assert refusal(tmp_path, content) == f"tables.table2.encoder: must be a text, got {shown}"
 
 
 @pytest.mark.parametrize("value", [None, [], "rows", [3]])

@@ -78,15 +78,15 @@ def test_partners_come_from_the_whole_set_and_equally_often():
     order, mixing = generators(0)
     always = MixupConfig(method="lam", probability=1.0)
     pairs: Counter[tuple[int, int]] = Counter()
-    for _ in range(600):
+    for _ in range(240):
         for batch in batcher.shuffled(always, order, mixing):
             for item, _, label in rows(batch):
                 host = int(item.name[1:])
                 others = set(np.flatnonzero(label)) - {host}
                 pairs[host, others.pop() if others else host] += 1
     assert len(pairs) == 36
-    deviation = math.sqrt(600 * 1 / 6 * 5 / 6)
-    assert all(abs(count - 100) < 5 * deviation for count in pairs.values())
+    deviation = math.sqrt(240 * 1 / 6 * 5 / 6)
+    assert all(abs(count - 40) < 5 * deviation for count in pairs.values())
 
 
 def test_settings_that_mix_and_that_do_not_see_the_same_order():

@@ -1,0 +1,104 @@
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from ablation import progress
+from ablation.progress import Display, bar, clock
+from tests.ablation.stand_ins import metrics_of, result_of, trial_of
+
+RUN = "0123456789ab"
+
+
+def display_of(result_of_run=lambda _: result_of(), width=100, terminal=False):
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal, color_system=None)
+    trials = {RUN: [trial_of()], "b" * 12: [trial_of(fold=2)]}
+    return Display(console, trials, {"savee": 4}, result_of_run), out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0s"),
+        (59.4, "59s"),
+        (59.6, "1m00s"),
+        (372, "6m12s"),
+        (3600, "1h00m"),
+        (11_100, "3h05m"),
+    ],
+)
+def test_durations_are_told_as_people_tell_them(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_a_finished_fold_is_one_line_with_its_figures():
+    display, out = display_of()
+    display.trial_started(RUN)
+    display.trial_finished(RUN)
+    assert out.getvalue() == f"{RUN}  plain  fold 1/4  seed 0  WA 0.750  UA 0.750  epoch 2/2  4s\n"
+
+
+def test_a_long_line_is_not_broken_on_a_narrow_terminal():
+    display, out = display_of(width=40)
+    display.trial_finished(RUN)
+    assert out.getvalue().count("\n") == 1
+
+
+def test_a_failed_fold_is_named_with_its_reason_and_kept():
+    display, out = display_of()
+    display.trial_started(RUN)
+    display.trial_failed(RUN, "TrainingError: kl is nan (see error.txt)")
+    assert "fold 1/4  seed 0  failed: TrainingError: kl is nan (see error.txt)" in out.getvalue()
+    assert display.failures == {RUN: "TrainingError: kl is nan (see error.txt)"}
+
+
+def test_a_result_that_can_not_be_read_is_a_failure_not_a_crash():
+    def unreadable(run_id):
+        raise ValueError(f"{run_id}/result.json must be a finished fold")
+
+    display, _ = display_of(unreadable)
+    display.trial_finished(RUN)
+    assert "must be a finished fold" in display.failures[RUN]
+
+
+def test_off_a_terminal_epochs_are_printed_only_as_a_sign_of_life(monkeypatch):
+    display, out = display_of()
+    display.trial_started(RUN)
+    display.epoch_finished(RUN, metrics_of(1))
+    assert out.getvalue() == ""
+    later = time.monotonic() + progress.SIGN_OF_LIFE_S + 1
+    monkeypatch.setattr(progress.time, "monotonic", lambda: later)
+    display.epoch_finished(RUN, metrics_of(1))
+    assert "epoch 1/2  loss 1.500  kl 3.000" in out.getvalue()
+
+
+def test_the_live_view_shows_what_runs_how_far_and_how_long_it_will_take():
+    display, out = display_of(terminal=True)
+    display.trial_started(RUN)
+    display.epoch_finished(RUN, metrics_of(1))
+    display.trial_finished(RUN)
+    display.trial_started("b" * 12)
+    display.epoch_finished("b" * 12, metrics_of(1))
+    with display.shown():
+        pass
+    shown = out.getvalue()
+    assert "savee 2/4" in shown
+    assert "1/2" in shown
+    assert "left" in shown  # three of four epochs are done
+
+
+def test_a_dumb_terminal_gets_no_live_view(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    display, out = display_of(terminal=True)
+    with display.shown():
+        display.trial_started(RUN)
+    assert out.getvalue() == ""
+
+
+def test_a_bar_is_silent_off_a_terminal():
+    out = io.StringIO()
+    with bar(Console(file=out, force_terminal=False), "decoding") as on_progress:
+        on_progress(1, 2)
+    assert out.getvalue() == ""

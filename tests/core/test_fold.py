@@ -1,0 +1,343 @@
+"""A fold: the test speakers have no way to reach the weights by which they are judged."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import core.fold
+import core.trainer
+from core.batches import Batcher
+from core.config import RunConfig, run_id
+from core.corpora.utterance import Utterance
+from core.fold import Fold, best_device, run_fold
+from core.model import EmotionModel
+from core.result import EpochMetrics, FoldResult
+from core.trainer import Trainer
+from tests.core.small_speech import CLASSES, CPU, SESSIONS, Clips, small_config, tones
+
+HONEST = [("last", False), ("last", True), ("validation", False), ("validation", True)]
+TEST_SESSION = "1"  # of fold 1, which is the default
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def trainers(monkeypatch: pytest.MonkeyPatch) -> list[Trainer]:
+    """Every trainer that a fold makes."""
+    made: list[Trainer] = []
+
+    class Noted(Trainer):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(core.fold, "Trainer", Noted)
+    return made
+
+
+@pytest.fixture
+def dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that draws from torch's global generator as it trains, as WavLM does."""
+
+    class WithDropout(EmotionModel):
+        def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> Any:
+            dropped = functional.dropout(waveforms, 0.2, self.training)
+            return super().forward(dropped, waveform_lengths)
+
+    monkeypatch.setattr(core.trainer, "EmotionModel", WithDropout)
+
+
+def evaluated(selection: str, record_oracle: bool = False, **changes: Any) -> RunConfig:
+    evaluation = {"selection": selection, "record_oracle": record_oracle}
+    return small_config(evaluation=evaluation, **changes)
+
+
+def run(config: RunConfig, utterances: Sequence[Utterance], clips: Clips) -> FoldResult:
+    return run_fold(config, utterances, clips, device=CPU)
+
+
+def timeless(result: FoldResult) -> FoldResult:
+    """All but what the clock says."""
+    history = tuple(replace(epoch, seconds=0.0, finished_at_ms=0) for epoch in result.history)
+    return replace(result, history=history, seconds=0.0)
+
+
+def honest_part(result: FoldResult) -> list[Any]:
+    """All that a test fold must have no part in."""
+    history = [(epoch.losses, epoch.learning_rate, epoch.validation) for epoch in result.history]
+    return [result.loss_weights, history, result.best_epoch]
+
+
+def with_wrong_labels(utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Every test utterance gets another class than its own."""
+    other = dict(zip(CLASSES, CLASSES[1:] + CLASSES[:1], strict=True))
+    return [
+        replace(item, label=other[item.label]) if item.session == TEST_SESSION else item
+        for item in utterances
+    ]
+
+
+def with_noise(utterances: Sequence[Utterance], clips: Clips) -> Clips:
+    """Every test utterance says nothing, and for longer."""
+    rng = np.random.default_rng(9)
+    return Clips(
+        {
+            item.name: rng.standard_normal(4000)
+            if item.session == TEST_SESSION
+            else clips.waveform(item.name)
+            for item in utterances
+        }
+    )
+
+
+def same_weights(trainers: Sequence[Trainer]) -> bool:
+    first, *others = [
+        [*trainer.model.state_dict().values(), trainer.centers.detach()] for trainer in trainers
+    ]
+    return all(
+        torch.equal(one, two) for other in others for one, two in zip(first, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("selection", "record_oracle"), HONEST)
+def test_the_labels_of_the_test_fold_reach_nothing_but_its_scores(
+    trainers, selection, record_oracle
+):
+    utterances, clips = tones()
+    config = evaluated(selection, record_oracle, training={"epochs": 4, "learning_rate": 1e-2})
+    true = run(config, utterances, clips)
+    false = run(config, with_wrong_labels(utterances), clips)
+    assert same_weights(trainers)
+    assert honest_part(true) == honest_part(false)
+    assert [item.probabilities for item in true.predictions] == [
+        item.probabilities for item in false.predictions
+    ]
+    assert not any(
+        one.label == two.label for one, two in zip(true.predictions, false.predictions, strict=True)
+    )
+    assert true.scores().confusion.tolist() != false.scores().confusion.tolist()
+
+
+@pytest.mark.parametrize(("selection", "record_oracle"), HONEST)
+def test_the_audio_of_the_test_fold_reaches_nothing_but_its_predictions(
+    trainers, selection, record_oracle
+):
+    utterances, clips = tones()
+    config = evaluated(selection, record_oracle)
+    speech = run(config, utterances, clips)
+    noise = run(config, utterances, with_noise(utterances, clips))
+    assert same_weights(trainers)
+    assert honest_part(speech) == honest_part(noise)
+    assert speech.predictions != noise.predictions
+
+
+@pytest.mark.parametrize("selection", ["last", "validation"])
+@pytest.mark.usefixtures("dropout")
+def test_noting_the_oracle_figure_changes_no_prediction(trainers, selection):
+    utterances, clips = tones()
+    without, noted = (
+        run(evaluated(selection, record_oracle), utterances, clips)
+        for record_oracle in (False, True)
+    )
+    assert same_weights(trainers)
+    assert honest_part(without) == honest_part(noted)
+    assert without.predictions == noted.predictions
+    assert [epoch.oracle for epoch in without.history] == [None, None]
+    assert None not in [epoch.oracle for epoch in noted.history]
+    assert without.oracle() is None
+
+
+@pytest.mark.usefixtures("dropout")
+def test_the_dropout_of_these_tests_is_felt(monkeypatch):
+    utterances, clips = tones()
+    dropped = run(evaluated("last"), utterances, clips)
+    monkeypatch.setattr(core.trainer, "EmotionModel", EmotionModel)
+    assert run(evaluated("last"), utterances, clips).predictions != dropped.predictions
+
+
+@pytest.mark.parametrize("selection", ["last", "validation"])
+def test_training_never_asks_for_a_test_utterance(selection):
+    utterances, clips = tones()
+    fold = Fold(evaluated(selection), utterances, clips, CPU)
+    while not fold.finished:
+        fold.step()
+    asked = set(clips.asked)
+    test = {item.name for item in utterances if item.session == TEST_SESSION}
+    assert asked == {item.name for item in utterances} - test
+    clips.asked.clear()
+    fold.result()
+    assert Counter(clips.asked) == dict.fromkeys(test, 1)
+
+
+@pytest.mark.parametrize(
+    ("selection", "fold", "train", "validation"),
+    [
+        ("last", 1, "2345", ""),
+        ("last", 5, "1234", ""),
+        ("oracle", 3, "1245", ""),
+        ("validation", 1, "345", "2"),
+        ("validation", 3, "125", "4"),
+        ("validation", 5, "234", "1"),  # after the last comes the first
+    ],
+)
+def test_a_trainer_is_given_its_own_sessions_only(monkeypatch, selection, fold, train, validation):
+    given: list[Any] = []
+    monkeypatch.setattr(core.fold, "Trainer", lambda *args: given.append(args))
+    utterances, clips = tones()
+    config = evaluated(selection).on_fold(fold, seed=0)
+    Fold(config, utterances, clips, CPU)
+    ((_, trained, held_out, store, classes, _),) = given
+    assert sorted(item.name for item in trained) == sorted(
+        item.name for item in utterances if item.session in train
+    )
+    assert {item.session for item in held_out} == set(validation)
+    assert len(held_out) == 4 * len(validation)
+    assert store is clips
+    assert classes == CLASSES
+
+
+def script_scores(monkeypatch: pytest.MonkeyPatch, module: Any, uas: Sequence[float]) -> None:
+    original, scripted = module.scores_of, iter(uas)
+    monkeypatch.setattr(
+        module, "scores_of", lambda *args: replace(original(*args), ua=next(scripted))
+    )
+
+
+@pytest.mark.parametrize(
+    ("selection", "record_oracle", "best"),
+    [
+        ("last", False, 4),
+        ("last", True, 4),
+        ("validation", False, 2),  # which equals the third, and comes first
+        ("validation", True, 2),
+        ("oracle", False, 1),
+        ("oracle", True, 1),
+    ],
+)
+def test_the_weights_that_the_selection_picks_are_scored(
+    monkeypatch, trainers, selection, record_oracle, best
+):
+    script_scores(monkeypatch, core.trainer, (0.1, 0.6, 0.6, 0.2))
+    script_scores(monkeypatch, core.fold, (0.7, 0.2, 0.7, 0.3))
+    utterances, clips = tones()
+    config = evaluated(selection, record_oracle, training={"epochs": 4})
+    fold = Fold(config, utterances, clips, CPU)
+    test = [item for item in utterances if item.session == TEST_SESSION]
+    batcher = Batcher(test, clips, CLASSES, config.audio, config.training)
+    by_epoch = []
+    while not fold.finished:
+        fold.step()
+        by_epoch.append(tuple(trainers[0].predict(batcher)))
+    assert len(set(by_epoch)) == 4
+    result = fold.result()
+    assert result.best_epoch == best
+    assert result.predictions == by_epoch[best - 1]
+    recorded = [epoch.oracle and epoch.oracle["ua"] for epoch in result.history]
+    if record_oracle or selection == "oracle":
+        assert recorded == [0.7, 0.2, 0.7, 0.3]
+        oracle = result.oracle()
+        assert oracle is not None
+        assert (oracle["epoch"], oracle["ua"]) == (1, 0.7)
+    else:
+        assert recorded == [None] * 4
+
+
+def test_honest_and_oracle_figures_are_what_their_epochs_measured():
+    utterances, clips = tones(per_class=2)
+    training = {"epochs": 4, "learning_rate": 1e-2, "batch_size": 8}
+    for selection in ("last", "validation", "oracle"):
+        result = run(evaluated(selection, True, training=training), utterances, clips)
+        scores, history = result.scores(), result.history
+        figures = [epoch.oracle for epoch in history if epoch.oracle is not None]
+        assert figures[result.best_epoch - 1] == {"wa": scores.wa, "ua": scores.ua}
+        uas = {
+            "last": [epoch.epoch for epoch in history],
+            "validation": [epoch.validation and epoch.validation["ua"] for epoch in history],
+            "oracle": [figure["ua"] for figure in figures],
+        }[selection]
+        assert result.best_epoch == uas.index(max(uas)) + 1
+        oracle = result.oracle()
+        assert oracle is not None
+        assert oracle["ua"] == max(figure["ua"] for figure in figures) >= scores.ua
+        assert (oracle["ua"] == scores.ua) or selection != "oracle"
+
+
+def test_a_fold_in_one_go_equals_a_fold_in_steps():
+    utterances, clips = tones()
+    config = evaluated("validation", True)
+    seen: list[EpochMetrics] = []
+    at_once = run_fold(config, utterances, clips, seen.append, CPU)
+    assert tuple(seen) == at_once.history
+    fold = Fold(config, utterances, clips, CPU)
+    steps = [fold.step(), fold.step()]
+    assert fold.finished
+    stepwise = fold.result()
+    assert stepwise.history == tuple(steps)
+    assert timeless(stepwise) == timeless(at_once)
+
+
+@pytest.mark.usefixtures("dropout")
+def test_what_ran_before_in_the_process_changes_nothing():
+    utterances, clips = tones()
+    config = evaluated("validation", True)
+    first = run(config, utterances, clips)
+    other = evaluated(
+        "last", training={"precision": "bfloat16", "threads": 2}, pooling={"method": "max"}
+    )
+    before = run(other.on_fold(3, seed=5), utterances, clips)
+    torch.rand(5)
+    assert timeless(run(config, utterances, clips)) == timeless(first)
+    assert before.predictions != first.predictions
+
+
+def test_a_result_says_what_it_is_of():
+    utterances, clips = tones()
+    config = evaluated("last").on_fold(2, seed=3)
+    fold = Fold(config, utterances, clips, CPU, left_out=7)
+    while not fold.finished:
+        fold.step()
+    result = fold.result()
+    assert result.run_id == run_id(config, "0123456789abcdef", "0" * 16)
+    assert result.config == config
+    assert (result.corpus_fingerprint, result.encoder_fingerprint) == (
+        "0123456789abcdef",
+        "0" * 16,  # of every encoder that starts from a random draw
+    )
+    assert result.classes == ("angry", "happy", "sad", "neutral")
+    assert [epoch.epoch for epoch in result.history] == [1, 2]
+    assert result.seconds == sum(epoch.seconds for epoch in result.history)
+    assert result.device == "cpu"
+    assert result.left_out == 7
+    assert [item.utterance for item in result.predictions] == sorted(
+        item.name for item in utterances if item.session == "2"
+    )
+    assert set(result.speakers()) == {"Ses02_F"}
+
+
+def test_the_folds_together_score_every_utterance_once():
+    utterances, clips = tones()
+    config = evaluated("last", training={"epochs": 1}, losses={"weighting": "fixed"})
+    scored = Counter(
+        prediction.utterance
+        for fold in range(1, len(SESSIONS) + 1)
+        for prediction in run(config.on_fold(fold, seed=0), utterances, clips).predictions
+    )
+    assert scored == dict.fromkeys((item.name for item in utterances), 1)
+
+
+@pytest.mark.parametrize(("available", "expected"), [(True, "cuda"), (False, "cpu")])
+def test_the_gpu_is_taken_where_there_is_one(monkeypatch, available, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert best_device().type == expected

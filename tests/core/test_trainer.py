@@ -1,0 +1,542 @@
+"""Training: the paper's rates, calibrated weights, and nothing left to chance."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from core import losses
+from core.batches import Batch, Batcher, derived_generator
+from core.config import RunConfig
+from core.corpora.utterance import Utterance
+from core.model import EmotionModel
+from core.result import EpochMetrics, Prediction
+from core.trainer import Trainer, TrainingError
+from tests.core import reference
+from tests.core.small_speech import CLASSES, CPU, Clips, small_config, tones
+
+TERMS = ("kl", "center", "focal", "supcon")
+UNMIXED = {"method": "none"}
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def make_trainer(config: RunConfig, train: Sequence[Utterance] = (), held_out: str = "") -> Trainer:
+    """Session 5 is the test fold; 16 utterances train, or 12 where a session is held out."""
+    utterances, clips = tones()
+    train = train or [item for item in utterances if item.session not in ("5", held_out)]
+    validation = [item for item in utterances if item.session == held_out]
+    return Trainer(config, train, validation, clips, CLASSES, CPU)
+
+
+def make_batcher(config: RunConfig, sessions: str = "1234") -> Batcher:
+    utterances, clips = tones()
+    chosen = [item for item in utterances if item.session in sessions]
+    return Batcher(chosen, clips, CLASSES, config.audio, config.training)
+
+
+def training_batches(config: RunConfig, epochs: int = 1) -> list[list[Batch]]:
+    """The batches that a trainer of this config must draw, drawn apart from it."""
+    order, mixing = (
+        derived_generator(config.seed, config.fold, purpose) for purpose in ("order", "mixing")
+    )
+    batcher = make_batcher(config)
+    return [list(batcher.shuffled(config.mixup, order, mixing)) for _ in range(epochs)]
+
+
+def copy_of(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@dataclass
+class Trained:
+    weights: dict[str, Tensor]
+    losses: list[dict[str, float]]
+    predictions: list[Prediction]
+
+
+def train(config: RunConfig) -> Trained:
+    trainer = make_trainer(config)
+    history = [trainer.train_epoch().losses for _ in range(config.training.epochs)]
+    weights = copy_of(trainer.model) | {"centers": trainer.centers.detach().clone()}
+    return Trained(weights, history, trainer.predict(make_batcher(config, "5")))
+
+
+def terms_by_hand(trainer: Trainer, batch: Batch) -> dict[str, float]:
+    with torch.no_grad():
+        outputs = trainer.model.eval()(batch.waveforms, batch.waveform_lengths)
+    logits, soft_labels = outputs.logits.double().numpy(), batch.soft_labels.double().numpy()
+    labels = [int(np.argmax(row)) for row in soft_labels]
+    frames = [
+        row[mask].double().numpy()
+        for row, mask in zip(outputs.frames, outputs.frame_mask, strict=True)
+    ]
+    constants = trainer.config.losses
+    return {
+        "kl": reference.kl_divergence(logits, soft_labels),
+        "focal": reference.focal(logits, soft_labels, constants.focal_gamma),
+        "center": reference.center(
+            outputs.embeddings.double().numpy(), labels, trainer.centers.detach().double().numpy()
+        ),
+        "supcon": reference.supervised_contrastive(
+            reference.broadcast_context(frames),
+            labels,
+            constants.temperature,
+            constants.normalise_frames,
+        ),
+    }
+
+
+@dataclass
+class Step:
+    rate: float
+    betas: tuple[float, float]
+    epsilon: float
+    weight_decay: float
+    parameters: list[Tensor]
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
+    """Note what each optimiser would do with which parameters, and do nothing."""
+    noted: list[Step] = []
+
+    def step(self: torch.optim.Adam, closure: None = None) -> None:
+        (group,) = self.param_groups
+        noted.append(
+            Step(
+                *(group[key] for key in ("lr", "betas", "eps", "weight_decay")),
+                list(group["params"]),
+            )
+        )
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    return noted
+
+
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [
+        (
+            {"epochs": 22},  # 7/8 an epoch, 7^19 / 8^19 from the 20th epoch on
+            {1: 1e-4, 2: 8.75e-5, 3: 7.65625e-5, 19: 9.03951e-6, 20: 7.90957e-6}
+            | {21: 7.90957e-6, 22: 7.90957e-6},
+        ),
+        (
+            {"epochs": 5, "decay": 0.5, "decay_epochs": 3, "learning_rate": 4e-4}
+            | {"center_learning_rate": 2e-2},
+            {1: 4e-4, 2: 2e-4, 3: 1e-4, 4: 1e-4, 5: 1e-4},
+        ),
+    ],
+)
+def test_both_learning_rates_fall_each_epoch_until_the_last_of_the_decay(steps, training, expected):
+    config = small_config(training=training, losses={"terms": ["kl"]}, mixup=UNMIXED)
+    utterances, _ = tones()
+    trainer = make_trainer(config, utterances[:4])  # one step an epoch
+    metrics = [trainer.train_epoch() for _ in range(config.training.epochs)]
+    logged = {epoch.epoch: epoch.learning_rate for epoch in metrics}
+    used = dict(enumerate((step.rate for step in steps[::2]), 1))
+    centers = dict(enumerate((step.rate for step in steps[1::2]), 1))
+    assert len(logged) == len(used) == len(centers) == config.training.epochs
+    assert logged == used
+    for epoch, rate in expected.items():
+        assert used[epoch] == pytest.approx(rate, rel=1e-5)
+        assert centers[epoch] == pytest.approx(50 * rate, rel=1e-5)  # 5e-3 is 50 times 1e-4
+    assert trainer.finished
+
+
+def test_adam_has_the_baselines_constants(steps):
+    make_trainer(small_config()).train_epoch()
+    assert {(step.betas, step.epsilon, step.weight_decay) for step in steps} == {
+        ((0.9, 0.98), 1e-9, 0)
+    }
+    other = {"beta1": 0.5, "beta2": 0.75, "epsilon": 1e-3}
+    steps.clear()
+    make_trainer(small_config(training=other)).train_epoch()
+    assert {(step.betas, step.epsilon) for step in steps} == {((0.5, 0.75), 1e-3)}
+
+
+@pytest.mark.parametrize("trained", ["all", "frozen"])
+def test_the_two_optimisers_share_no_parameter_and_miss_none(steps, trained):
+    trainer = make_trainer(small_config(encoder={"train": trained}))
+    trainer.train_epoch()
+    model, centers = ({id(item) for item in step.parameters} for step in steps[:2])
+    assert centers == {id(trainer.centers)}
+    assert model == {id(item) for item in trainer.model.parameters() if item.requires_grad}
+    assert not model & centers
+    assert len(steps) == 2 * 4  # each takes one step for each of the four batches
+
+
+def test_the_first_step_is_one_learning_rate_long():
+    """Adam's first step is the rate times the sign of the gradient, whatever the loss weighs."""
+    utterances, _ = tones()
+    two_classes = [item for item in utterances if item.label in ("angry", "sad")][:4]
+    config = small_config(losses={"terms": ["kl", "center"], "weighting": "fixed"}, mixup=UNMIXED)
+    trainer = make_trainer(config, two_classes)
+    centers, bias = trainer.centers.detach().clone(), trainer.model.project.bias.detach().clone()
+    trainer.train_epoch()
+    moved = (trainer.centers.detach() - centers).abs()
+    assert torch.allclose(moved[[0, 2]], torch.tensor(5e-3), atol=1e-5)
+    assert (moved[[1, 3]] == 0).all()  # no happy or neutral utterance was seen
+    moved = (trainer.model.project.bias.detach() - bias).abs()
+    assert torch.allclose(moved, torch.tensor(1e-4), atol=1e-6)
+
+
+def test_centers_stay_where_no_term_moves_them():
+    trainer = make_trainer(small_config(losses={"terms": ["kl", "focal", "supcon"]}))
+    before = trainer.centers.detach().clone()
+    trainer.train_epoch()
+    assert torch.equal(trainer.centers.detach(), before)
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_calibrated_weights_are_one_over_the_mean_loss_of_the_first_batches(batches):
+    config = small_config(losses={"calibration_batches": batches})
+    trainer = make_trainer(config)
+    assert tuple(trainer.loss_weights) == TERMS
+    initial = [terms_by_hand(trainer, batch) for batch in training_batches(config)[0][:batches]]
+    for term in TERMS:
+        mean = sum(values[term] for values in initial) / batches
+        assert trainer.loss_weights[term] == pytest.approx(1 / mean, rel=1e-4)
+
+
+def test_calibrating_measures_the_very_batches_that_training_then_sees():
+    rates = {"learning_rate": 1e-12, "center_learning_rate": 1e-12}
+    trainer = make_trainer(small_config(training=rates, losses={"calibration_batches": 4}))
+    measured = trainer.train_epoch().losses
+    for term in TERMS:
+        assert trainer.loss_weights[term] * measured[term] == pytest.approx(1, rel=1e-5)
+    assert measured["total"] == pytest.approx(4, rel=1e-5)
+
+
+def test_calibrating_uses_up_no_randomness():
+    asked = []
+    for weighting in ("calibrated", "fixed"):
+        utterances, clips = tones()
+        config = small_config(losses={"weighting": weighting})
+        trainer = Trainer(config, utterances, [], clips, CLASSES, CPU)
+        assert bool(clips.asked) == (weighting == "calibrated")
+        clips.asked.clear()
+        trainer.train_epoch()
+        trainer.train_epoch()
+        asked.append(clips.asked)
+    assert asked[0] == asked[1]
+    assert len(asked[0]) == 2 * 2 * 20  # hosts and partners, two epochs
+
+
+def test_weights_are_frozen_once_calibrated():
+    trainer = make_trainer(small_config())
+    before = dict(trainer.loss_weights)
+    trainer.train_epoch()
+    trainer.train_epoch()
+    assert trainer.loss_weights == before
+
+
+def test_fixed_weights_are_those_of_the_setting():
+    fixed = {"weighting": "fixed", "kl_weight": 2.0, "center_weight": 0.25, "supcon_weight": 0.0}
+    trainer = make_trainer(small_config(losses=fixed))
+    assert trainer.loss_weights == {"kl": 2.0, "center": 0.25, "focal": 1.0, "supcon": 0.0}
+    terms = fixed | {"terms": ["center", "kl"]}
+    assert make_trainer(small_config(losses=terms)).loss_weights == {"kl": 2.0, "center": 0.25}
+    baseline = small_config(losses={"terms": ["kl", "center"], "weighting": "fixed"})
+    assert make_trainer(baseline).loss_weights == {"kl": 1.0, "center": 0.002}  # C (LAM)
+
+
+@pytest.mark.parametrize("weighting", ["fixed", "calibrated"])
+def test_the_total_is_the_weighted_sum_of_the_logged_terms(weighting):
+    trainer = make_trainer(small_config(losses={"weighting": weighting}))
+    for _ in range(2):
+        logged = trainer.train_epoch().losses
+        assert tuple(logged) == ("total", *TERMS)
+        total = sum(trainer.loss_weights[term] * logged[term] for term in TERMS)
+        assert logged["total"] == pytest.approx(total, rel=1e-5)
+
+
+def test_logged_terms_are_the_means_over_the_batches():
+    rates = {"learning_rate": 1e-12, "center_learning_rate": 1e-12}
+    config = small_config(training=rates | {"batch_size": 5})  # batches of 5, 5, 5 and 1
+    trainer = make_trainer(config)
+    logged = trainer.train_epoch().losses
+    expected = [terms_by_hand(trainer, batch) for batch in training_batches(config)[0]]
+    for term in TERMS:
+        mean = sum(values[term] for values in expected) / 4
+        assert logged[term] == pytest.approx(mean, rel=1e-4)
+
+
+def test_training_learns_what_it_is_shown():
+    config = small_config(training={"epochs": 8, "learning_rate": 1e-3}, mixup=UNMIXED)
+    trainer = make_trainer(config)
+    history = [trainer.train_epoch().losses for _ in range(8)]
+    for term in ("total", "kl", "focal", "supcon", "center"):
+        assert history[-1][term] < 0.9 * history[0][term]
+    predictions = trainer.predict(make_batcher(config))
+    right = sum(prediction.predicted == prediction.label for prediction in predictions)
+    assert right >= 12  # of 16, where chance has 4
+
+
+def test_the_same_seed_gives_the_same_bits_twice():
+    first = train(small_config())
+    torch.manual_seed(12345)
+    torch.rand(7)
+    second = train(small_config())
+    assert same(first.weights, second.weights)
+    assert first.losses == second.losses
+    assert first.predictions == second.predictions
+
+
+@pytest.mark.parametrize("fold_and_seed", [(1, 1), (2, 0)])
+def test_another_seed_or_fold_starts_elsewhere_and_sees_another_order(fold_and_seed):
+    config = small_config()
+    first, other = make_trainer(config), make_trainer(config.on_fold(*fold_and_seed))
+    assert not torch.equal(first.model.project.weight, other.model.project.weight)
+    assert not torch.equal(first.centers, other.centers)
+    orders = [
+        [batch.utterances for batch in training_batches(setting)[0]]
+        for setting in (config, config.on_fold(*fold_and_seed))
+    ]
+    assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_setting_decides_on_how_many_threads_sums_are_made(threads):
+    make_trainer(small_config(training={"threads": threads}, losses={"weighting": "fixed"}))
+    assert torch.get_num_threads() == threads
+
+
+def break_loss(monkeypatch: pytest.MonkeyPatch, name: str, call: int, factor: float) -> None:
+    original, calls = getattr(losses, name), count(1)
+
+    def broken(*args: Any, **options: Any) -> Tensor:
+        value = original(*args, **options)
+        return value * factor if next(calls) == call else value
+
+    monkeypatch.setattr(losses, name, broken)
+
+
+@pytest.mark.parametrize(
+    ("function", "call", "factor", "epoch", "step", "found"),
+    [
+        ("focal", 6, math.nan, 2, 2, "focal is nan"),
+        ("kl_divergence", 1, math.inf, 1, 1, "kl is inf"),
+        ("center", 4, -math.inf, 1, 4, "center is -inf"),
+        ("supervised_contrastive", 8, math.nan, 2, 4, "supcon is nan"),
+    ],
+)
+def test_a_loss_that_is_no_number_is_named_with_epoch_step_and_utterances(
+    monkeypatch, function, call, factor, epoch, step, found
+):
+    config = small_config(losses={"weighting": "fixed"})
+    trainer = make_trainer(config)
+    break_loss(monkeypatch, function, call, factor)
+    for _ in range(epoch - 1):
+        trainer.train_epoch()
+    with pytest.raises(TrainingError) as error:
+        trainer.train_epoch()
+    batch = training_batches(config, epoch)[-1][step - 1]
+    assert str(error.value) == (
+        f"every loss must be a finite number; epoch {epoch}, step {step}: {found} "
+        f"on utterances {', '.join(item.name for item in batch.utterances)}"
+    )
+
+
+def test_weights_that_are_no_numbers_break_every_term_they_reach():
+    trainer = make_trainer(small_config())
+    trainer.model.project.weight.data.fill_(math.nan)  # SupCon has its own projection
+    with pytest.raises(
+        TrainingError,
+        match="epoch 1, step 1: kl is nan, center is nan, focal is nan on utterances Ses",
+    ):
+        trainer.train_epoch()
+
+
+def test_a_sum_that_alone_is_infinite_is_named_as_the_total():
+    trainer = make_trainer(small_config())
+    trainer.loss_weights["kl"] = math.inf
+    with pytest.raises(TrainingError, match="epoch 1, step 1: total is inf on utterances Ses"):
+        trainer.train_epoch()
+
+
+def test_a_prediction_that_is_no_number_is_refused_by_utterance():
+    config = small_config()
+    trainer = make_trainer(config)
+    trainer.train_epoch()
+    utterances, clips = tones()
+    waveforms = {item.name: clips.waveform(item.name) for item in utterances[:4]}
+    waveforms[utterances[2].name] = np.full(2000, np.nan)
+    damaged = Batcher(utterances[:4], Clips(waveforms), CLASSES, config.audio, config.training)
+    with pytest.raises(TrainingError) as error:
+        trainer.predict(damaged)
+    assert str(error.value) == (
+        "every prediction must be a finite number; "
+        f"after epoch 1, not so on utterances {utterances[2].name}"
+    )
+
+
+@pytest.mark.parametrize(("trained", "changes"), [("frozen", False), ("all", True)])
+def test_a_frozen_encoder_stays_as_it_was(trained, changes):
+    trainer = make_trainer(small_config(encoder={"train": trained}))
+    encoder, model = copy_of(trainer.model.encoder), copy_of(trainer.model)
+    trainer.train_epoch()
+    assert same(copy_of(trainer.model.encoder), encoder) != changes
+    after = copy_of(trainer.model)
+    for name in ("pooling.output.weight", "project.weight", "classify.bias"):
+        assert not torch.equal(after[name], model[name])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [
+            {"losses": {"terms": terms, "weighting": "fixed"}}
+            for terms in (["kl"], ["kl", "center"], ["kl", "center", "focal"], ["focal"], TERMS)
+        ],
+        [{"losses": {"weighting": weighting}} for weighting in ("fixed", "calibrated")],
+        [{"mixup": {"method": method}} for method in ("none", "lam", "eam")],
+        [{"pooling": {"method": method}} for method in ("first", "mean", "max", "flam")],
+        [{"training": {"precision": precision}} for precision in ("float32", "bfloat16")],
+        [{"losses": {"focal_gamma": gamma}} for gamma in (0.0, 2.0)],
+        [{"losses": {"temperature": temperature}} for temperature in (0.07, 0.5)],
+        [{"losses": {"normalise_frames": normalise}} for normalise in (True, False)],
+        [{"audio": {"normalise": normalise}} for normalise in ("peak", "none")],
+    ],
+    ids=lambda settings: next(iter(settings[0])),
+)
+def test_each_setting_really_changes_the_result(settings):
+    once = {"epochs": 1}
+    trained = [
+        train(small_config(**setting | {"training": once | setting.get("training", {})}))
+        for setting in settings
+    ]
+    for number, one in enumerate(trained):
+        for other in trained[number + 1 :]:
+            for name in (
+                "project.weight",
+                "classify.weight",
+                "encoder.transformer.layer_norm.bias",
+            ):
+                assert not torch.equal(one.weights[name], other.weights[name])
+            assert one.predictions != other.predictions
+
+
+def test_half_precision_rounds_the_work_and_not_the_weights():
+    half = make_trainer(small_config(training={"precision": "bfloat16"}, mixup=UNMIXED))
+    whole = make_trainer(small_config(mixup=UNMIXED))
+    rounded, exact = half.train_epoch().losses, whole.train_epoch().losses
+    assert rounded != exact
+    for term in TERMS:
+        assert rounded[term] == pytest.approx(exact[term], rel=0.05)
+    assert {item.dtype for item in half.model.parameters()} == {torch.float32}
+    assert half.centers.dtype == torch.float32
+
+
+def test_predictions_are_the_models_own_by_name():
+    config = small_config()
+    trainer = make_trainer(config)
+    trainer.train_epoch()
+    batcher = make_batcher(config, "25")
+    predictions = trainer.predict(batcher)
+    by_name = {item.name: item for item in batcher.utterances}
+    assert [item.utterance for item in predictions] == sorted(by_name)
+    _, clips = tones()
+    for item in predictions:
+        assert item.speaker == by_name[item.utterance].speaker
+        assert CLASSES[item.label] == by_name[item.utterance].label
+        waveform = torch.tensor(clips.waveform(item.utterance))
+        waveform = (waveform / waveform.abs().max()).unsqueeze(0)
+        with torch.no_grad():
+            alone = trainer.model(waveform, torch.tensor([waveform.shape[1]])).logits.softmax(1)
+        np.testing.assert_allclose(item.probabilities, alone[0].numpy(), atol=1e-5)
+        assert sum(item.probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def test_training_trains_and_judging_judges(monkeypatch):
+    """Dropout belongs in the one, gradients nowhere else."""
+    modes: list[tuple[bool, bool]] = []
+
+    class Noted(EmotionModel):
+        def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> Any:
+            modes.append((self.training, torch.is_grad_enabled()))
+            return super().forward(waveforms, waveform_lengths)
+
+    monkeypatch.setattr("core.trainer.EmotionModel", Noted)
+    trainer = make_trainer(small_config(losses={"calibration_batches": 2}), held_out="2")
+    assert modes == [(False, False)] * 2
+    for _ in range(2):
+        modes.clear()
+        trainer.train_epoch()
+        assert modes == [(True, True)] * 3 + [(False, False)]
+
+
+def test_the_held_out_group_is_scored_after_each_epoch():
+    config = small_config(training={"learning_rate": 1e-2})
+    trainer = make_trainer(config, held_out="2")
+    for _ in range(2):
+        metrics = trainer.train_epoch()
+        predictions = trainer.predict(make_batcher(config, "2"))
+        right = [prediction.predicted == prediction.label for prediction in predictions]
+        share = sum(right) / 4  # each class once: WA and UA are one
+        assert metrics.validation == pytest.approx({"wa": share, "ua": share})
+        assert metrics.oracle is None
+    assert make_trainer(config).train_epoch().validation is None
+
+
+def script_scores(monkeypatch: pytest.MonkeyPatch, uas: Sequence[float]) -> None:
+    import core.trainer
+
+    original, scripted = core.trainer.scores_of, iter(uas)
+    monkeypatch.setattr(
+        core.trainer, "scores_of", lambda *args: replace(original(*args), ua=next(scripted))
+    )
+
+
+@pytest.mark.parametrize(
+    ("uas", "best"), [((0.2, 0.6, 0.6, 0.4), 2), ((0.0, 0.0, 0.0, 0.0), 1), ((0, 0.1, 0.2, 1), 4)]
+)
+def test_the_weights_of_the_best_held_out_epoch_come_back(monkeypatch, uas, best):
+    script_scores(monkeypatch, uas)
+    trainer = make_trainer(small_config(training={"epochs": 4}), held_out="2")
+    after = []
+    for _ in range(4):
+        trainer.train_epoch()
+        after.append(copy_of(trainer.model))
+    assert not any(same(one, other) for one, other in pairwise(after))
+    assert trainer.best_epoch == best
+    trainer.restore_best()
+    assert same(copy_of(trainer.model), after[best - 1])
+
+
+def test_with_nothing_held_out_the_last_epoch_is_the_best():
+    trainer = make_trainer(small_config())
+    for epoch in (1, 2):
+        assert not trainer.finished
+        trainer.train_epoch()
+        assert trainer.best_epoch == trainer.epoch == epoch
+    assert trainer.finished
+    before = copy_of(trainer.model)
+    trainer.restore_best()
+    assert same(copy_of(trainer.model), before)
+
+
+def test_an_epoch_says_when_it_ended_and_how_long_it_took():
+    trainer = make_trainer(small_config())
+    before = time.time()
+    metrics: EpochMetrics = trainer.train_epoch()
+    after = time.time()
+    assert before * 1000 - 1 <= metrics.finished_at_ms <= after * 1000
+    assert 0 < metrics.seconds <= after - before + 1e-3

@@ -6,13 +6,19 @@ lies `cost.json`, small enough to read thousands of for a plan.
 
 import json
 import os
-import tempfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.config import config_key
-from core.result import FoldResult
+from core.schema import build
+
+if TYPE_CHECKING:  # it needs numpy, and a plan reads costs alone
+    from core.result import FoldResult
+
+
+MAX_EPOCH_S = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +28,7 @@ class Cost:
     config_key: str
     encoder: str
     corpus: str
-    epoch_seconds: float
+    epoch_seconds: float = field(metadata={"range": (0.0, MAX_EPOCH_S, False)})
 
 
 class Archive:
@@ -39,7 +45,7 @@ class Archive:
         """Whether this fold is finished."""
         return (self.folder(run_id) / "result.json").is_file()
 
-    def save(self, result: FoldResult) -> None:
+    def save(self, result: "FoldResult") -> None:
         """Write a finished fold; a reader sees all of it or nothing."""
         training = result.config.training
         cost = Cost(
@@ -52,12 +58,14 @@ class Archive:
         text = json.dumps(result.to_dict(), allow_nan=False, separators=(",", ":"))
         write_whole(self.folder(result.run_id) / "result.json", text)
 
-    def load(self, run_id: str) -> FoldResult:
+    def load(self, run_id: str) -> "FoldResult":
         """Read a finished fold back.
 
         Raises:
             ValueError: the file is not a whole result; names it.
         """
+        from core.result import FoldResult
+
         path = self.folder(run_id) / "result.json"
         try:
             return FoldResult.from_dict(json.loads(path.read_bytes()))
@@ -71,21 +79,22 @@ class Archive:
         found = []
         for path in sorted(self._folder.glob("*/cost.json")):
             if (path.parent / "result.json").is_file():
-                with suppress(ValueError, TypeError):
-                    found.append(Cost(**json.loads(path.read_bytes())))
+                with suppress(OSError, ValueError, TypeError):
+                    found.append(build(Cost, json.loads(path.read_bytes())))
         return found
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that no reader and no crash ever meets half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Not tempfile, whose files only their owner may read: others on a cluster must, too.
+    part = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with part.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(part, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise

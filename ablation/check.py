@@ -89,13 +89,13 @@ def check_corpus(
         return _report(name, folder, parsed, [], problems)
     audio, unreadable = _decode_all(parsed.utterances, workers, on_progress)
     problems = [
-        *count_differences(name, parsed.utterances),
         *_some(parsed.problems, limit, "files under a wrong name"),
         *_some(_stray_clips(name, folder), limit, "files under a wrong name"),
         *_some([f"{m}: its audio is missing" for m in _missing(name, parsed)], limit, "missing"),
         *_some([f"{path}: {why}" for path, why in unreadable.items()], limit, "unreadable files"),
         *_some(_copies(folder, parsed), limit, "second files of one name"),
         *_some(_identical(parsed.utterances, unreadable), limit, "groups of identical files"),
+        *count_differences(name, parsed.utterances),
     ]
     return _report(name, folder, parsed, audio, problems)
 

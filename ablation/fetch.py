@@ -100,19 +100,11 @@ def fetch_ravdess(
         console.print(Text(f"{folder} holds RAVDESS, not as published:\n{flaws}"))
     console.print(Text(LICENCE))
     if not accept_licence:
-        raise LicenceError("the licence must be accepted with --accept-licence; nothing was loaded")
+        raise LicenceError(
+            "the licence must be accepted with --accept-licence; nothing was downloaded"
+        )
     path = target.with_name(ARCHIVE_NAME)
-    if path.exists():
-        console.print(Text(f"{path} is here already"))
-    else:
-        with _byte_bar(console, ARCHIVE_NAME) as on_progress:
-            download(
-                archive,
-                path,
-                say=lambda line: console.print(Text(line), soft_wrap=True),
-                on_progress=on_progress,
-                waits_s=waits_s,
-            )
+    _bring(archive, path, console, waits_s)
     with open(path, "rb") as file, exclusive(file, path):
         _check_archive(path, archive)
         _install(path, target, console)
@@ -149,7 +141,7 @@ def verb(arguments: Sequence[str]) -> int:
         errors.print(Text(text, style="red"))
         return WRONG_USAGE
     try:
-        fetch_ravdess(data, console, accept_licence=options.accept_licence)
+        fetch_ravdess(data, console, accept_licence=options.accept_licence, archive=RAVDESS_ARCHIVE)
     except LicenceError as error:
         errors.print(Text(str(error), style="red"))
         return WRONG_USAGE
@@ -191,6 +183,20 @@ def _first(report: CheckReport) -> str:
     shown = [f"  {problem}" for problem in report.problems[:PROBLEMS_SHOWN]]
     rest = len(report.problems) - len(shown)
     return "\n".join([*shown, *([f"  and {rest} more"] if rest else [])])
+
+
+def _bring(archive: Remote, path: Path, console: Console, waits_s: Sequence[float]) -> None:
+    if path.exists():
+        console.print(Text(f"{path} is here already"))
+        return
+    with _byte_bar(console, ARCHIVE_NAME) as on_progress:
+        download(
+            archive,
+            path,
+            say=lambda line: console.print(Text(line), soft_wrap=True),
+            on_progress=on_progress,
+            waits_s=waits_s,
+        )
 
 
 def _check_archive(path: Path, archive: Remote) -> None:

@@ -1,101 +1,268 @@
-"""What a grid would train, on which resources and for how long; neither torch nor Ray is needed."""
+"""What a grid would train, on which resources and for how long, as text.
+
+Neither torch, Ray, numpy nor rich's renderers are imported on the way here.
+"""
 
 import os
-from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from textwrap import wrap
 
 from ablation.archive import Archive, Cost
+from ablation.columns import (
+    GAP,
+    LOSSES,
+    NOTHING,
+    Column,
+    clock,
+    encoder_name,
+    fitting,
+    pad,
+    row_room,
+    setting_columns,
+)
 from ablation.grid import Cell, Grid
 from ablation.options import Options
-from ablation.progress import clock
-from core.config import config_key
+from core.config import config_keys
+from core.schema import flatten
+
+DEMO = "Demo: synthetic speech and small encoders in the place of corpora and weights."
+DONE = "done"
+RULE = "─"
+# Settings that have a column already, or are said with the folds and seeds.
+COVERED = (
+    "corpus.",
+    "fold",
+    "seed",
+    "encoder.name",
+    "mixup.method",
+    "pooling.method",
+    "losses.terms",
+)
+MAX_LISTED = 12  # seeds by number; more are counted
 
 
-def print_plan(
-    console: Console,
-    grid: Grid,
-    options: Options,
-    cpus_per_trial: float | None,
-    gpus_per_trial: float | None,
-    at_once: int | None,
-) -> None:
-    """Print every cell of the grid with what is finished, and the whole with its likely time."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the command line says of a trial's resources; None is the default."""
+
+    cpus: float | None = None
+    gpus: float | None = None
+    at_once: int | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """How many folds a cell has, by what is to be done with them."""
+
+    cell: Cell
+    finished: int
+    to_run: int
+    shared: int  # to run too, as the same experiment under an earlier row's name
+
+    @property
+    def total(self) -> int:
+        return self.cell.folds * len(self.cell.seeds)
+
+
+def plan_text(grid: Grid, options: Options, wanted: Wanted, width: int) -> str:
+    """Every row of the grid with what is to run, and the whole with its likely time."""
     costs = Archive(options.runs).costs()
     finished = {cost.config_key for cost in costs}
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    for header in ("row", "corpus", "encoder", "mixup", "aggregation", "losses", "folds", "to run"):
-        is_number = header in ("folds", "to run")
-        table.add_column(header, justify="right" if is_number else "left", no_wrap=True)
-    left: Counter[tuple[str, str, int]] = Counter()
-    total = 0
-    for cell in grid.cells:
-        missing = _missing(cell, options, finished)
-        config = cell.config
-        left[config.encoder.name, config.corpus.name, config.training.epochs] += missing
-        total += cell.folds * len(cell.seeds)
-        words = (
-            cell.row,
-            config.corpus.name,
-            Path(config.encoder.name).name,
-            config.mixup.method,
-            config.pooling.method,
-            "+".join(config.losses.terms),
-        )
-        table.add_row(*map(Text, words), str(cell.folds * len(cell.seeds)), str(missing))
-    console.print(table)
+    planned: set[str] = set()
+    works = [_work(cell, options, finished, planned) for cell in grid.cells]
+    found = _columns(works)
+    chosen = fitting(found, width)
+    said = [grid.title, "", *[DEMO] * grid.demo, _sentence(grid.cells), ""]
+    summary = [""]
+    if hidden := [_plain(column) for column in found if column not in chosen]:
+        summary.append(f"A wider terminal also shows {', '.join(hidden)}.")
     threads = max(cell.config.training.threads for cell in grid.cells)
-    slots, resources = _slots(cpus_per_trial or threads, gpus_per_trial, at_once)
-    missing = sum(left.values())
-    console.print()
-    console.print(f"{total} folds, {missing} to train; {resources}")
-    console.print(_time(left, costs, slots))
+    slots, resources = _slots(wanted, wanted.cpus or threads)
+    summary += [_counts(works), resources, _time(works, costs, slots)]
+    return "\n".join([*_wrapped(said, width), *_lines(chosen, width), *_wrapped(summary, width)])
 
 
-def _missing(cell: Cell, options: Options, finished: set[str]) -> int:
-    if options.only and cell.row not in options.only:
-        return 0
-    return sum(
-        config_key(trial.config) not in finished
-        for trial in cell.trials()
-        if not options.folds or trial.config.fold in options.folds
-    )
+def _wrapped(texts: Iterable[str], width: int) -> Iterator[str]:
+    for text in texts:
+        yield from wrap(text, width, break_on_hyphens=False) or [""]
 
 
-def _slots(cpus: float, gpus: float | None, at_once: int | None) -> tuple[int, str]:
-    """How many trials fit on this machine at once, and what each reserves."""
+def _work(cell: Cell, options: Options, finished: set[str], planned: set[str]) -> _Work:
+    runs = cell.runs()
+    keys = config_keys(cell.config, runs)
+    open_keys = [
+        key
+        for (fold, _), key in zip(runs, keys, strict=True)
+        if key not in finished
+        and (not options.only or cell.row in options.only)
+        and (not options.folds or fold in options.folds)
+    ]
+    new = set(open_keys) - planned
+    planned |= new
+    done = sum(key in finished for key in keys)
+    return _Work(cell, finished=done, to_run=len(new), shared=len(open_keys) - len(new))
+
+
+def _settings(cells: Sequence[Cell]) -> list[Column]:
+    """Every column of settings that a plan may have."""
+    configs = [cell.config for cell in cells]
+    return [
+        Column("corpus", tuple(config.corpus.name for config in configs), "left"),
+        Column("folds", tuple(str(cell.folds) for cell in cells)),
+        *setting_columns(configs),
+    ]
+
+
+def _sentence(cells: Sequence[Cell]) -> str:
+    """What is the same in all rows, once."""
+    same = {c.header: c.cells[0] for c in _settings(cells) if len(set(c.cells)) == 1}
+    seeds = cells[0].seeds
+    listed = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    epochs = {cell.config.training.epochs for cell in cells}
+    selections = {cell.config.evaluation.selection for cell in cells}
+    ticked = [header for header in LOSSES.values() if same.get(header)]
+    said = [
+        f"corpus {same['corpus']}" if "corpus" in same else "",
+        f"{same['folds']} folds" if "folds" in same else "",
+        listed if len(seeds) <= MAX_LISTED else f"{len(seeds)} seeds",
+        f"encoder {same['encoder']}" if "encoder" in same else "",
+        f"mixup {same['mixup']}".replace(f"mixup {NOTHING}", "no mixup") if "mixup" in same else "",
+        f"aggregation {same['aggregation']}" if "aggregation" in same else "",
+        f"losses {' + '.join(ticked)}" if ticked else "",
+        f"{max(epochs)} epochs" if len(epochs) == 1 else "",
+        f"selection {max(selections)}" if len(selections) == 1 else "",
+    ]
+    return f"In all rows: {', '.join(filter(None, said))}."
+
+
+def _columns(works: Sequence[_Work]) -> list[Column]:
+    """The rows' names, what differs between them, and what is to run."""
+    cells = [work.cell for work in works]
+    found = [Column("row", tuple(cell.row for cell in cells), "left")]
+    found += [column for column in _settings(cells) if len(set(column.cells)) > 1]
+    flat = [flatten(cell.config.to_dict()) for cell in cells]
+    for key in (key for key in flat[0] if not key.startswith(COVERED)):
+        values = tuple(_value(settings[key]) for settings in flat)
+        if len(set(values)) > 1:  # the last of them goes first where the terminal is narrow
+            found.append(Column(key.replace(".", ".\n", 1), values, "left", rank=-len(found)))
+    found.append(Column("to run", tuple(map(_to_run, works))))
+    return found
+
+
+def _to_run(work: _Work) -> str:
+    if work.finished == work.total:
+        return DONE
+    return f"{work.to_run + work.shared} of {work.total}"
+
+
+def _lines(chosen: Sequence[Column], width: int) -> list[str]:
+    room = min(row_room(chosen, width), chosen[0].width)
+    widths = [room, *(column.width for column in chosen[1:])]
+    headers = [column.header.split("\n") for column in chosen]
+    height = max(map(len, headers))
+    headers = [[""] * (height - len(header)) + header for header in headers]
+    lines = [_line(texts, chosen, widths) for texts in zip(*headers, strict=True)]
+    lines.append(RULE * (sum(widths) + GAP * (len(widths) - 1)))
+    for name, *cells in zip(*(column.cells for column in chosen), strict=True):
+        first, *rest = wrap(name, room)
+        lines += [_line([first, *cells], chosen, widths), *rest]
+    return lines
+
+
+def _line(texts: Sequence[str], chosen: Sequence[Column], widths: Sequence[int]) -> str:
+    padded = map(pad, texts, widths, (column.align for column in chosen))
+    return (" " * GAP).join(padded).rstrip()
+
+
+def _counts(works: Sequence[_Work]) -> str:
+    total, finished = sum(work.total for work in works), sum(work.finished for work in works)
+    to_run, shared = sum(work.to_run for work in works), sum(work.shared for work in works)
+    text = f"{total} folds: {finished} finished, {to_run} to run"
+    if shared:
+        text += f", {shared} shared with a row that is the same experiment"
+    if later := total - finished - to_run - shared:
+        text += f", {later} left for later by --only and --fold"
+    return f"{text}."
+
+
+def _slots(wanted: Wanted, cpus: float) -> tuple[int, str]:
+    """How many trials run beside one another, 0 where unknown or none, and in words."""
+    at_once, gpus = wanted.at_once, wanted.gpus
+    if wanted.address:
+        share = "a GPU where there are any" if gpus is None else _count(gpus, "GPU")
+        limit = f", at most {at_once} at once" if at_once else ""
+        where = f"On the Ray cluster at {wanted.address}"
+        return at_once or 0, f"{where}: {_count(cpus, 'CPU')} and {share} for each trial{limit}."
     here_cpus, here_gpus = os.cpu_count() or 1, gpu_count()
-    share = (1.0 if here_gpus else 0.0) if gpus is None else gpus
-    slots = int(here_cpus / cpus) if cpus else at_once or here_cpus
-    if share:
-        slots = min(slots, int(here_gpus / share))
-    slots = max(1, min(slots, at_once or slots))
-    reserved = f"{cpus:g} of {here_cpus} CPUs" + (
-        f", {share:g} of {here_gpus} GPUs" if share else ""
-    )
-    return slots, f"{slots} at once on this machine, each on {reserved}"
+    if gpus is None:
+        gpus = 1.0 if here_gpus else 0.0
+    slots = int(here_cpus / cpus)
+    if gpus:
+        slots = min(slots, here_gpus * int(1 / gpus) if gpus < 1 else int(here_gpus / gpus))
+    here = f"{cpus:g} of {_count(here_cpus, 'CPU')}"
+    here += f" and {gpus:g} of {_count(here_gpus, 'GPU')}" if gpus else ""
+    if not slots:
+        return 0, f"This machine is too small: a trial would take {here}."
+    slots = min(slots, at_once or slots)
+    return slots, f"{slots} at once on this machine, each on {here}."
+
+
+def _count(number: float, what: str) -> str:
+    return f"{number:g} {what}{'s' * (number != 1)}"
 
 
 def gpu_count() -> int:
-    """GPUs that this machine's NVIDIA driver lists; asking torch would take a second."""
+    """GPUs that this process may use, by NVIDIA's driver; asking torch would take a second."""
     listed = Path("/proc/driver/nvidia/gpus")
-    return sum(1 for _ in listed.iterdir()) if listed.is_dir() else 0
+    count = sum(1 for _ in listed.iterdir()) if listed.is_dir() else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return count
+    return min(count, sum(name.strip() not in ("", "-1") for name in visible.split(",")))
 
 
-def _time(left: Counter[tuple[str, str, int]], costs: list[Cost], slots: int) -> str:
-    seconds, unknown = 0.0, set()
-    for (encoder, corpus, epochs), trials in left.items():
-        if not trials:
-            continue
-        alike = [c.epoch_seconds for c in costs if (c.encoder, c.corpus) == (encoder, corpus)]
-        if alike:
-            seconds += median(alike) * epochs * trials / slots
-        else:
-            unknown.add(f"{Path(encoder).name} on {corpus}")
+def _time(works: Sequence[_Work], costs: Sequence[Cost], slots: int) -> str:
+    """From the median epoch of finished folds with the same encoder and corpus."""
+    seen: dict[tuple[str, str], list[float]] = {}
+    for cost in costs:
+        seen.setdefault((cost.encoder, cost.corpus), []).append(cost.epoch_seconds)
+    typical = {key: median(seconds) for key, seconds in seen.items()}
+    trials = [pair for work in works for pair in _seconds(work, typical)]
+    if not trials:
+        return "Time: none, nothing is to run."
+    known = [seconds for _, seconds in trials if seconds is not None]
+    unknown = dict.fromkeys(name for name, seconds in trials if seconds is None)
+    if not known:
+        return f"Time: unknown until a first fold of {', '.join(unknown)} has finished."
+    if slots:
+        spread = max(sum(known) / min(slots, len(trials)), max(known))
+        text = f"Time: about {clock(spread)}"
+    else:
+        text = f"Time: about {clock(sum(known))} one after another"
+    text += ", by the epochs of finished folds"
     if unknown:
-        return f"time: unknown until a first fold of {', '.join(sorted(unknown))} has finished"
-    return f"time: about {clock(seconds)}, from the epochs of finished folds"
+        text += f", and unknown for {', '.join(unknown)} until a first fold has finished"
+    return f"{text}."
+
+
+def _seconds(
+    work: _Work, typical: dict[tuple[str, str], float]
+) -> Iterator[tuple[str, float | None]]:
+    """The likely time of each fold to run, None where nothing like it has finished yet."""
+    encoder, corpus = work.cell.config.encoder.name, work.cell.config.corpus.name
+    epoch = typical.get((encoder, corpus))
+    seconds = None if epoch is None else epoch * work.cell.config.training.epochs
+    for _ in range(work.to_run):
+        yield f"{encoder_name(encoder)} on {corpus}", seconds
+
+
+def _value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
+
+
+def _plain(column: Column) -> str:
+    return column.header.replace("\n", "")

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ablation.columns import clock
 from ablation.grid import Trial
 from core.result import EpochMetrics, FoldResult
 
@@ -163,16 +164,6 @@ def bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
     ) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as people say them: 8s, 6m12s, 3h05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
 def _epoch_text(running: _Running) -> str:

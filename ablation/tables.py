@@ -7,11 +7,8 @@ mislead (an incomplete row, an oracle epoch, left-out utterances) stands in the 
 import html
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from math import isnan
-from pathlib import PurePath
 from textwrap import wrap
-from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
@@ -19,17 +16,22 @@ from rich.table import Table
 from rich.text import Text
 
 from ablation.aggregate import Spread, Summary
+from ablation.columns import (
+    ENCODER_RANK,
+    GAP,
+    NOTHING,
+    Column,
+    fitting,
+    pad,
+    row_room,
+    setting_columns,
+)
 from ablation.published import PublishedFigure
 
 DEMO = "Demo on synthetic speech: these numbers say nothing about the paper."
-NOTHING = "–"
-TICK = "✓"
 ORACLE = "†"
 INCOMPLETE = "‡"
 
-LOSSES = {"kl": "KL", "center": "Center", "focal": "Focal", "supcon": "SupCon"}
-MIXUP = {"none": NOTHING, "lam": "LAM", "eam": "EAM"}
-AGGREGATION = {"first": "first frame", "max": "max", "mean": "mean", "flam": "FLAM"}
 SELECTION = {
     "last": "last (all training folds train, the last epoch is scored)",
     "validation": "validation (the best epoch on a held-out group of training speakers is scored)",
@@ -37,29 +39,10 @@ SELECTION = {
     "mixed": "not the same in all rows, see their settings in results.json",
 }
 
-# Which columns a narrow terminal loses, in this order; 0 stays.
-_ALWAYS, _LOSSES, _METHOD, _ENCODER, _PUBLISHED, _ORACLE_WA, _WA, _ORACLE_UA, _UA, _SPEAKERS = (
-    range(10)
-)
-_GAP = 2  # between two columns of the terminal
-_ROW_WIDTH = 20  # a longer row name breaks before a column goes
+# Which columns a narrow terminal loses after those of settings, in this order.
+_PUBLISHED, _ORACLE_WA, _WA, _ORACLE_UA, _UA, _SPEAKERS = range(ENCODER_RANK + 1, ENCODER_RANK + 7)
 _NOTES_WIDTH = 76  # notes below a narrow table may be this wide
 _MISSING_NAMED = 6  # of a row, before "and more"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column as text; a header may break at its newline."""
-
-    header: str
-    cells: tuple[str, ...]
-    align: Literal["left", "center", "right"] = "right"
-    rank: int = _ALWAYS
-
-    @property
-    def width(self) -> int:
-        """What it takes on a terminal."""
-        return max(map(cell_len, (*self.header.split("\n"), *self.cells)))
 
 
 def markdown(
@@ -93,7 +76,7 @@ def terminal(
 ) -> Table:
     """The same for a terminal of `width` columns; a narrow one loses those that say least."""
     every = columns(summaries)
-    chosen = _fitting(every, width)
+    chosen = fitting(every, width)
     lines = notes(summaries, selection, commit)
     if hidden := [column.header.replace("\n", " ") for column in every if column not in chosen]:
         lines.append(f"Too narrow for: {', '.join(hidden)}. The report's table.md has them.")
@@ -106,7 +89,7 @@ def terminal(
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
-        padding=(0, _GAP - 1, 0, 0),
+        padding=(0, GAP - 1, 0, 0),
         min_width=min(width, _NOTES_WIDTH),
     )
     for index, column in enumerate(chosen):
@@ -116,7 +99,7 @@ def terminal(
             no_wrap=bool(index),
             overflow="ellipsis" if index else "fold",
         )
-    room = max(1, width - sum(column.width + _GAP for column in chosen[1:]))
+    room = row_room(chosen, width)
     for row, *cells in zip(*(column.cells for column in chosen), strict=True):
         table.add_row(Text("\n".join(wrap(row, room))), *map(Text, cells))
     return table
@@ -128,15 +111,7 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
     found = [Column("row", tuple(summary.cell.row for summary in summaries), "left")]
     if len({summary.corpus for summary in summaries}) > 1:
         found.append(Column("corpus", tuple(summary.corpus for summary in summaries), "left"))
-    settings = {
-        "encoder": ([_encoder(config.encoder.name) for config in configs], _ENCODER),
-        "mixup": ([MIXUP[config.mixup.method] for config in configs], _METHOD),
-        "aggregation": ([AGGREGATION[config.pooling.method] for config in configs], _METHOD),
-    }
-    found += [Column(name, tuple(cells), "left", rank) for name, (cells, rank) in settings.items()]
-    for term, header in LOSSES.items():
-        ticks = tuple(TICK if term in config.losses.terms else "" for config in configs)
-        found.append(Column(header, ticks, "center", _LOSSES))
+    found += setting_columns(configs)
     found += _rate_columns(summaries, "WA", lambda s: (s.wa, s.wa_oracle), lambda f: f.wa)
     found += _rate_columns(summaries, "UA", lambda s: (s.ua, s.ua_oracle), lambda f: f.ua)
     found += _speaker_columns([s if s.corpus == "savee" else None for s in summaries])
@@ -219,30 +194,18 @@ def _speaker_columns(summaries: Sequence[Summary | None]) -> list[Column]:
     return found
 
 
-def _fitting(found: Sequence[Column], width: int) -> list[Column]:
-    chosen = list(found)
-    for rank in range(1, _SPEAKERS + 1):
-        names, *others = (column.width for column in chosen)
-        if min(names, _ROW_WIDTH) + sum(others) + _GAP * len(others) <= width:
-            break
-        chosen = [column for column in chosen if column.rank != rank]
-    return chosen
-
-
 def _markdown_column(column: Column) -> list[str]:
     header, *cells = (_escape(text) for text in (column.header, *column.cells))
     width = max(3, *map(cell_len, (header, *cells)))
-    left, right = column.align != "right", column.align != "left"
+    right = column.align != "left"
     rule = "-" * (width - (column.align == "center") - 1)
     sides = (":" if column.align == "center" else "", ":" if right else "")
     rule = f"{sides[0]}{rule}{sides[1]}".ljust(width, "-")
-    return [_pad(header, width, left, right), rule, *(_pad(c, width, left, right) for c in cells)]
-
-
-def _pad(text: str, width: int, left: bool, right: bool) -> str:
-    gap = width - cell_len(text)
-    before = gap // 2 if left and right else gap * right
-    return f"{' ' * before}{text}{' ' * (gap - before)}"
+    return [
+        pad(header, width, column.align),
+        rule,
+        *(pad(cell, width, column.align) for cell in cells),
+    ]
 
 
 def _escape(text: str) -> str:
@@ -289,8 +252,3 @@ def _missing(summary: Summary) -> str:
 
 def _seeds(summaries: Iterable[Summary]) -> int:
     return max((len(summary.cell.seeds) for summary in summaries), default=1)
-
-
-def _encoder(name: str) -> str:
-    """An alias or hub name as it is; of a folder its own name alone."""
-    return PurePath(name).name if name.startswith(("/", ".", "~")) else name

@@ -32,7 +32,7 @@ from core.result import EpochMetrics, FoldResult
 from core.schema import flatten
 
 
-class TrackingError(RuntimeError):
+class TrackingError(ValueError):
     """MLflow does not answer, or holds what this program did not write."""
 
 

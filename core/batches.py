@@ -14,6 +14,9 @@ from core.mixup import apply_energy_mix, apply_length_mix, draw_mix, mixed_lengt
 from core.store import AudioStore
 
 
+LEAST_POOLS = 4  # O: in an epoch
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Padded utterances with their targets.
@@ -63,7 +66,9 @@ class Batcher:
         self._crop_samples = round(audio.crop_s * SAMPLE_RATE_HZ)
         self._to_peak = audio.normalise == "peak"
         self._batch_size = training.batch_size
-        self._pool = training.length_pool * training.batch_size
+        # Never a pool that is most of a small set: its batches would be the same every epoch.
+        most = len(utterances) // (LEAST_POOLS * training.batch_size)
+        self._pool = training.batch_size * max(1, min(training.length_pool, most))
         self._lengths = torch.tensor([self._length(item) for item in utterances])  # (U,)
 
     def __len__(self) -> int:

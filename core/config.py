@@ -6,7 +6,7 @@ The defaults are the paper's full method, the last row of its Table 3.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Literal
@@ -62,7 +62,7 @@ class EncoderConfig:
 
     name: str = "wavlm-large"  # P §2.2; an alias of ENCODERS, a hub name or a folder
     layer: int | None = number(None, 0, 100)  # type: ignore[arg-type]  # O: last; C uses 22 of 24
-    # P says "pre-trained", batch 16 on 24 GB; C (LAM) trains everything, C (SeeNet) all but the CNN.
+    # P says "pre-trained", batch 16 on 24 GB; C (LAM) trains all, C (SeeNet) all but the CNN.
     train: Literal["all", "transformer", "frozen"] = "transformer"
 
 
@@ -186,7 +186,7 @@ def run_id(config: RunConfig, corpus_fingerprint: str, encoder_fingerprint: str)
     Args:
         config: The resolved config, defaults included.
         corpus_fingerprint: From `core.store.fingerprint`: names, labels, speakers and audio bytes.
-        encoder_fingerprint: From `core.encoders.fingerprint`: the weights that training starts from.
+        encoder_fingerprint: From `core.checkpoints.fingerprint`: the weights to start from.
     Returns:
         12 hexadecimal digits.
     """
@@ -205,68 +205,52 @@ def config_key(config: RunConfig) -> str:
     return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _contradictions(config: RunConfig) -> list[Problem]:
+def config_keys(config: RunConfig, runs: Iterable[tuple[int, int]]) -> list[str]:
+    """`config_key` of one setting on each (fold, seed), many at once."""
+    identity: dict[str, Any] = {"recipe": RECIPE_VERSION, "config": config.to_dict()}
+    keys = []
+    for fold, seed in runs:
+        identity["config"] |= {"fold": fold, "seed": seed}
+        keys.append(sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12])
+    return keys
+
+
+def _contradictions(config: RunConfig) -> Iterator[Problem]:
     """What is wrong between settings that are each right alone."""
-    problems = []
+    yield from _corpus_contradictions(config)
+    mixup, losses, geometry = config.mixup, config.losses, ENCODERS.get(config.encoder.name)
+    if mixup.snr_min_db > mixup.snr_max_db:
+        text = f"must not exceed mixup.snr_max_db = {mixup.snr_max_db:g}, got {mixup.snr_min_db:g}"
+        yield Problem("mixup.snr_min_db", text, ("mixup.snr_max_db",))
+    if not losses.terms or len(set(losses.terms)) < len(losses.terms):
+        text = f"must name one or more terms once each, got {show(losses.terms)}"
+        yield Problem("losses.terms", text)
+    elif not {"kl", "focal"} & set(losses.terms):
+        rule = "must hold 'kl' or 'focal': nothing else trains the classifier"
+        yield Problem("losses.terms", f"{rule}, got {', '.join(losses.terms)}")
+    if geometry is None:
+        return
+    layer, heads, name = config.encoder.layer, config.pooling.heads, config.encoder.name
+    if layer is not None and layer > geometry.layers:
+        text = f"must lie in 0..{geometry.layers} for {name!r}, got {layer}"
+        yield Problem("encoder.layer", text, ("encoder.name",))
+    if config.pooling.method == "flam" and geometry.features % heads:
+        text = f"must divide the {geometry.features} features of {name!r}, got {heads}"
+        yield Problem("pooling.heads", text, ("encoder.name", "pooling.method"))
+
+
+def _corpus_contradictions(config: RunConfig) -> Iterator[Problem]:
     corpus = CORPORA.get(config.corpus.name)
     if corpus is None:
         hint = suggest(config.corpus.name, CORPORA)
-        problems.append(
-            Problem(
-                "corpus.name",
-                f"must be one of {', '.join(CORPORA)}, got {show(config.corpus.name)}{hint}",
-            )
-        )
+        text = f"must be one of {', '.join(CORPORA)}, got {show(config.corpus.name)}{hint}"
+        yield Problem("corpus.name", text)
     elif config.corpus.folds not in corpus.schemes:
+        rule = f"must be one of {', '.join(corpus.schemes)} for {corpus.name}"
         hint = suggest(config.corpus.folds, corpus.schemes)
-        problems.append(
-            Problem(
-                "corpus.folds",
-                f"must be one of {', '.join(corpus.schemes)} for {corpus.name}, "
-                f"got {show(config.corpus.folds)}{hint}",
-            )
-        )
+        text = f"{rule}, got {show(config.corpus.folds)}{hint}"
+        yield Problem("corpus.folds", text, ("corpus.name",))
     elif config.fold > len(corpus.schemes[config.corpus.folds].groups):
         folds = len(corpus.schemes[config.corpus.folds].groups)
-        problems.append(
-            Problem("fold", f"must lie in 1..{folds} for {corpus.name}, got {config.fold}")
-        )
-    mixup, losses, geometry = config.mixup, config.losses, ENCODERS.get(config.encoder.name)
-    if mixup.snr_min_db > mixup.snr_max_db:
-        problems.append(
-            Problem(
-                "mixup.snr_min_db",
-                f"must not exceed mixup.snr_max_db = {mixup.snr_max_db:g}, got {mixup.snr_min_db:g}",
-            )
-        )
-    if not losses.terms or len(set(losses.terms)) < len(losses.terms):
-        problems.append(
-            Problem(
-                "losses.terms", f"must name one or more terms once each, got {show(losses.terms)}"
-            )
-        )
-    elif not {"kl", "focal"} & set(losses.terms):
-        problems.append(
-            Problem(
-                "losses.terms",
-                "must hold 'kl' or 'focal': nothing else trains the classifier, "
-                f"got {', '.join(losses.terms)}",
-            )
-        )
-    layer = config.encoder.layer
-    if geometry and layer is not None and layer > geometry.layers:
-        problems.append(
-            Problem(
-                "encoder.layer",
-                f"must lie in 0..{geometry.layers} for {config.encoder.name!r}, got {layer}",
-            )
-        )
-    if geometry and config.pooling.method == "flam" and geometry.features % config.pooling.heads:
-        problems.append(
-            Problem(
-                "pooling.heads",
-                f"must divide the {geometry.features} features of {config.encoder.name!r}, "
-                f"got {config.pooling.heads}",
-            )
-        )
-    return problems
+        text = f"must lie in 1..{folds} for {corpus.name}, got {config.fold}"
+        yield Problem("fold", text, ("corpus.name", "corpus.folds"))

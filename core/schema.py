@@ -7,6 +7,7 @@ that a user mends a file once and not line by line. Past this gate nobody re-che
 import math
 import types
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -176,16 +177,14 @@ def _integer(value: Any) -> int:
 
 
 def _real(value: Any) -> float:
-    # PyYAML follows YAML 1.1, where 1e-4 without a point is a string.
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            raise ValueError(f"must be a number, got {show(value)}") from None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    real = value
+    if isinstance(value, str):  # PyYAML follows YAML 1.1, where 1e-4 without a point is a string
+        with suppress(ValueError):
+            real = float(value)
+    if isinstance(real, bool) or not isinstance(real, int | float):
         raise ValueError(f"must be a number, got {show(value)}")
     try:
-        real = float(value)
+        real = float(real)
     except OverflowError:
         real = math.inf
     if not math.isfinite(real):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablation.grid import Overrides, load_grid
+from ablation.grid import Overrides
+from ablation.grid_file import load_grid
 from ablation.published import Published, load
 
 ROOT = Path(__file__).parents[2]

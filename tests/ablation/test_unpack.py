@@ -3,7 +3,6 @@
 import io
 import stat
 import warnings
-import zipfile
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -81,7 +80,7 @@ def test_an_archive_in_the_archive_stays_there(pack, tmp_path):
         ("one.wav", bytes(1 << 20), "must not shrink to under a 100th, found 1048576 bytes in"),
         ("bomb.bin", bytes(1 << 20), "must not shrink to under a 100th, found 1048576 bytes in"),
     ],
-    ids=str,
+    ids=range(12),
 )
 def test_a_hostile_member_condemns_the_archive(pack, tmp_path, member, content, reason):
     archive = pack(("two.wav", b"2"), (member, content))
@@ -113,7 +112,7 @@ def test_an_encrypted_member_is_refused(pack, tmp_path):
     content = bytearray(archive.read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1
     archive.write_bytes(content)
-    with pytest.raises(UnpackError, match="'one.wav' must not be encrypted"):
+    with pytest.raises(UnpackError, match=r"'one\.wav' must not be encrypted"):
         unpack(archive, tmp_path / "out", WANTED)
 
 
@@ -133,7 +132,7 @@ def test_sizes_and_numbers_are_bounded(pack, tmp_path, monkeypatch):
 
 def test_many_reasons_are_counted(pack, tmp_path):
     archive = pack(*((f"../{n}", b"") for n in range(9)))
-    with pytest.raises(UnpackError, match="and 4 more$"):
+    with pytest.raises(UnpackError, match=r"and 4 more$"):
         unpack(archive, tmp_path / "out", WANTED)
 
 
@@ -186,6 +185,5 @@ def test_unknown_compressions_are_refused(pack, tmp_path):
     for signature, offset in ((b"PK\x01\x02", 10), (b"PK\x03\x04", 8)):
         content[content.index(signature) + offset] = 97
     archive.write_bytes(content)
-    assert 97 not in zipfile.compressor_names
     with pytest.raises(UnpackError, match="must be intact, found: "):
         unpack(archive, tmp_path / "out", WANTED)

@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -92,10 +92,8 @@ def serve(body: bytes) -> Iterator[Site]:
             site.ranges.append(span)
             start = int(span.removeprefix("bytes=").removesuffix("-")) if span else 0
             trick = site.tricks.popleft() if site.tricks else behave
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client has seen enough
                 trick(Request(self, site.body, start))
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # the client has seen enough
             self.close_connection = True
 
         def log_message(self, format: str, *arguments: object) -> None:

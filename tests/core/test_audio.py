@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.audio import SAMPLE_RATE_HZ, AudioError, read_audio
+from core.audio import SAMPLE_RATE_HZ, AudioError, AudioFacts, probe, read_audio
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 PUBLISHED = sorted((SHARED / "data" / "ravdess48k").rglob("*.wav"))
@@ -345,3 +345,29 @@ def test_a_damaged_header_gives_a_waveform_or_an_audio_error(
     assert waveform.ndim == 1
     assert len(waveform) > 0
     assert np.isfinite(waveform).all()
+
+
+@pytest.mark.parametrize(("suffix", "rate_hz"), [("wav", 44_100), ("flac", 48_000)])
+def test_a_probe_tells_rate_channels_and_duration(tmp_path, suffix, rate_hz):
+    samples = np.zeros((rate_hz // 4, 2))
+    facts = probe(write(tmp_path / f"a.{suffix}", samples, rate_hz))
+    assert facts == AudioFacts(rate_hz=rate_hz, channels=2, duration_s=0.25)
+
+
+@pytest.mark.parametrize("kept", [0, 30, 0.5, 0.999])
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_probe_refuses_what_reading_refuses_and_for_the_same_reason(tmp_path, suffix, kept):
+    path = write(tmp_path / f"a.{suffix}", np.random.default_rng(1).uniform(-1, 1, 30_000))
+    content = path.read_bytes()
+    path.write_bytes(content[: kept if kept in (0, 30) else int(kept * len(content))])
+    with pytest.raises(AudioError) as caught:
+        probe(path)
+    assert str(caught.value) == f"{path}: {refusal(path)}"
+
+
+def test_a_probe_reads_on_to_a_last_sample_that_is_no_number(tmp_path):
+    samples = np.zeros(3 << 20, np.float32)  # several blocks
+    samples[-1] = np.nan
+    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
+    with pytest.raises(AudioError, match="samples must be finite, found 1 NaN or infinite"):
+        probe(path)

@@ -253,15 +253,28 @@ def test_a_length_pool_of_one_leaves_companions_to_chance():
 
 
 def test_a_pool_is_cut_into_batches_of_neighbours_in_length():
-    lengths = [70, 10, 50, 30, 80, 20, 60, 40]
+    lengths = np.random.default_rng(1).permutation(32) + 20
     batcher = make_batcher(noise(lengths), batch_size=2, length_pool=4)
-    batches = names(batcher.shuffled(MixupConfig(method="none"), *generators(0)))
-    assert {frozenset(batch) for batch in batches} == {
-        frozenset({"u01", "u05"}),  # 10, 20
-        frozenset({"u03", "u07"}),  # 30, 40
-        frozenset({"u02", "u06"}),
-        frozenset({"u00", "u04"}),
+    order, mixing = generators(0)
+    drawn = torch.randperm(32, generator=order.clone_state()).tolist()
+    expected = set()
+    for start in range(0, 32, 8):
+        pool = sorted(drawn[start : start + 8], key=lambda index: lengths[index])
+        expected |= {frozenset(pool[place : place + 2]) for place in range(0, 8, 2)}
+    batches = names(batcher.shuffled(MixupConfig(method="none"), order, mixing))
+    assert {frozenset(int(name[1:]) for name in batch) for batch in batches} == expected
+
+
+def test_a_small_set_does_not_get_the_same_batches_every_epoch():
+    batcher = make_batcher(noise(range(20, 28)), batch_size=2, length_pool=8)
+    order, mixing = generators(0)
+    seen = {
+        frozenset(frozenset(batch) for batch in names(batches))
+        for batches in (
+            batcher.shuffled(MixupConfig(method="none"), order, mixing) for _ in range(20)
+        )
     }
+    assert len(seen) > 10
 
 
 def test_a_pool_holds_so_many_batches_and_no_more():

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import core.trainer
 from core import losses
 from core.batches import Batch, Batcher, derived_generator
 from core.config import RunConfig
@@ -110,6 +111,7 @@ class Step:
     epsilon: float
     weight_decay: float
     parameters: list[Tensor]
+    gradients: list[Tensor | None]
 
 
 @pytest.fixture
@@ -123,6 +125,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
             Step(
                 *(group[key] for key in ("lr", "betas", "eps", "weight_decay")),
                 list(group["params"]),
+                [None if item.grad is None else item.grad.clone() for item in group["params"]],
             )
         )
 
@@ -196,6 +199,25 @@ def test_the_first_step_is_one_learning_rate_long():
     assert (moved[[1, 3]] == 0).all()  # no happy or neutral utterance was seen
     moved = (trainer.model.project.bias.detach() - bias).abs()
     assert torch.allclose(moved, torch.tensor(1e-4), atol=1e-6)
+
+
+def test_each_step_follows_the_gradient_of_its_own_batch_alone(steps):
+    """Eq. 6 and 8 derived by hand: no gradient is left over from the step before."""
+    fixed = {"weighting": "fixed", "kl_weight": 3.0, "center_weight": 0.5}
+    config = small_config(losses=fixed | {"terms": ["kl", "center"]})
+    trainer = make_trainer(config)
+    trainer.train_epoch()
+    bias = [id(item) for item in steps[0].parameters].index(id(trainer.model.classify.bias))
+    for number, batch in enumerate(training_batches(config)[0]):
+        with torch.no_grad():
+            outputs = trainer.model(batch.waveforms, batch.waveform_lengths)
+            pulls = torch.zeros_like(trainer.centers)
+            for z, label in zip(outputs.embeddings, batch.labels, strict=True):
+                pulls[label] += 0.5 * 2 * (trainer.centers[label] - z) / 4
+            gap = outputs.logits.softmax(1) - batch.soft_labels
+        (center_gradient,) = steps[2 * number + 1].gradients
+        assert torch.allclose(center_gradient, pulls, atol=1e-5)
+        assert torch.allclose(steps[2 * number].gradients[bias], 3 * gap.mean(0), atol=1e-5)
 
 
 def test_centers_stay_where_no_term_moves_them():
@@ -283,11 +305,12 @@ def test_training_learns_what_it_is_shown():
     config = small_config(training={"epochs": 8, "learning_rate": 1e-3}, mixup=UNMIXED)
     trainer = make_trainer(config)
     history = [trainer.train_epoch().losses for _ in range(8)]
-    for term in ("total", "kl", "focal", "supcon", "center"):
-        assert history[-1][term] < 0.9 * history[0][term]
+    bounds = {"total": 0.6, "kl": 0.5, "focal": 0.3, "supcon": 0.8, "center": 1.0}
+    for term, bound in bounds.items():
+        assert history[-1][term] < bound * history[0][term]
     predictions = trainer.predict(make_batcher(config))
     right = sum(prediction.predicted == prediction.label for prediction in predictions)
-    assert right >= 12  # of 16, where chance has 4
+    assert right >= 14  # of 16, where chance has 4
 
 
 def test_the_same_seed_gives_the_same_bits_twice():
@@ -497,8 +520,6 @@ def test_the_held_out_group_is_scored_after_each_epoch():
 
 
 def script_scores(monkeypatch: pytest.MonkeyPatch, uas: Sequence[float]) -> None:
-    import core.trainer
-
     original, scripted = core.trainer.scores_of, iter(uas)
     monkeypatch.setattr(
         core.trainer, "scores_of", lambda *args: replace(original(*args), ua=next(scripted))

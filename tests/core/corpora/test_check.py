@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from core.corpora.check import Counts, Expected, count, differences
+from core.corpora.catalog import CORPORA
+from core.corpora.check import Counts, Expected, class_differences, count, differences
+from core.corpora.iemocap import LABELS
 from core.corpora.utterance import Utterance
 
 EXPECTED = Expected(
@@ -81,3 +83,28 @@ def test_what_is_not_known_of_the_paper_is_not_compared():
     sessions = {"9": {"total": 2, "F": 2, "M": 0}}
     counts = Counts(classes={"sad": 2}, sessions=sessions, speakers={"F1": 2})
     assert differences(counts, known) == ["speaker M1: no utterance, the paper's corpus has some"]
+
+
+def test_classes_are_compared_within_sessions_where_the_paper_knows_them():
+    known = Expected(classes={}, session_classes={"1": {"sad": 2, "happy": 1}})
+    utterances = [
+        utterance("sad", "a", "1", "F"),
+        utterance("happy", "a", "1", "F"),
+        utterance("happy", "a", "1", "F"),
+        utterance("sad", "b", "2", "M"),
+    ]
+    assert class_differences(utterances, known) == [
+        "session 1, sad: 1 utterance, the paper's corpus has 2",
+        "session 1, happy: 2 utterances, the paper's corpus has 1",
+        "session 2, sad: 1 utterance, the paper's corpus has none",
+    ]
+    assert class_differences(utterances, Expected(classes={})) == []
+
+
+def test_the_published_labels_of_iemocap_agree_session_by_session(iemocap_labels):
+    utterances = [
+        utterance(LABELS[label], "", name[4], "") for name, label in iemocap_labels.items()
+    ]
+    expected = CORPORA["iemocap"].expected
+    assert class_differences(utterances, expected) == []
+    assert sum(sum(classes.values()) for classes in expected.session_classes.values()) == 5531

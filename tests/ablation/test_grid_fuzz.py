@@ -1,0 +1,313 @@
+"""Thousands of damaged grid files: each gives a grid or a `GridError`, never a traceback.
+
+FUZZ_FILES=20000 pytest tests/ablation/test_grid_fuzz.py
+"""
+
+import copy
+import datetime
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import runner
+from ablation.grid import Grid, GridError, Overrides
+from ablation.grid_file import load_grid
+from ablation.published import Published, load
+
+ROOT = Path(__file__).parents[2]
+GRIDS = sorted((ROOT / "grids").glob("*.yaml"))
+FILES = int(os.environ.get("FUZZ_FILES", "2400"))
+THROUGH_MAIN = 120  # of them, spread evenly
+MAX_DAMAGES = 3  # to one file
+SECONDS_EACH = 10.0  # of CPU time; most take a few milliseconds, 20 000 rows a second and a half
+SEED = 20_240_229
+
+SCALARS = [
+    *("", "~", "null", "true", "no", "none", "0", "-1", "1e-4", "1e400", "1.0e+400", "-0.0"),
+    *(".nan", ".inf", "-.inf", "0x", "0x_", "0o17", "1_000", "190:20:30", "2024-99-99", "<<", "="),
+    *("2024-01-01T00:00:00Z", "9" * 30, "9" * 5000, "0x" + "f" * 90, "0x" + "f" * 5000, "x" * 9000),
+    *(
+        "!!python/object/apply:os.system [ls]",
+        "!!python/name:os.system",
+        "!!binary aGk=",
+        "!!int x",
+    ),
+    *(
+        "!!bool x",
+        "!!int ''",
+        "!!timestamp x",
+        "!!float 1:x",
+        "!!set {a}",
+        "!own {a: 1}",
+        "!",
+        "!!",
+    ),
+    *("{}", "[]", "[[]]", "{a: {b: {c: 1}}}", "{? [a] : b}", "[kl, kl]", "[center]", "{<<: 3}"),
+    *("'", '"', '"\\x00"', '"\\e[31m"', '"\\ud800"', '"\\uffff"', "&a *a", "*nowhere", "&x [*x]"),
+    *(
+        "&y {a: *y}",
+        "|",
+        ">-",
+        "%",
+        "@",
+        "`",
+        "- -",
+        "? ?",
+        ": :",
+        "\t",
+        "é",
+        "日本",
+        "\u202e",
+        "😀",
+    ),
+    *(
+        "eam",
+        "lam",
+        "flam",
+        "savee",
+        "ravdess",
+        "last",
+        "oracle",
+        "3",
+        "1000",
+        "16",
+        "99",
+        "[0, 1]",
+    ),
+]
+KEYS = [
+    *("name", "title", "corpora", "seeds", "selection", "record_oracle", "base", "rows", "<<"),
+    *("published", "mixup", "mixup.method", "mixup.snr_min_db", "losses.terms", "encoder.layer"),
+    *("training.epochs", "pooling.heads", "corpus", "corpus.name", "fold", "seed", "~", "", "? "),
+    *("evaluation.selection", "a.b.c.d", ".", "..", "mixup.", ".mixup", "x" * 2000, "é\u202e", "1"),
+]
+VALUES = [
+    *(None, True, False, 0, 1, -1, 3, 1.5, -0.0, 1e300, 10**40, float("nan"), float("-inf")),
+    *("", " ", "x", "1e400", "none", "eam", "savee", "ravdess", "last", "kl", "table3.1", "a\nb"),
+    *("\x1b[31m", "\u202e", "x" * 5000, "2024-99-99", "wavlm-base", "/models/own", "../x", "~"),
+    *([], {}, [[]], [{}], {"": {}}, [None], [1, 1], ["kl", "kl"], ["kl"], ["center"], [0, 1, 2]),
+    *({"name": "savee"}, {"name": "ravdess", "folds": "emobox"}, {"name": 3}, {"a": {"b": {}}}),
+    *(datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 12), b"bytes", {"method": "lam"}),
+]
+BYTES = [
+    b"\x00",
+    b"\xff",
+    b"\xfe\xff",
+    b"\xef\xbb\xbf",
+    b"\xe9",
+    b"\t",
+    b"\r",
+    b"\x1b[31m",
+    b"\x85",
+]
+WHOLE = [
+    b"",
+    b"\xef\xbb\xbf",
+    b"---\n...\n---\n",
+    b"%YAML 9.9\n---\na: 1",
+    b"[" * 5000,
+    b"{a: " * 5000,
+    b"- " * 5000,
+    b"? " * 5000,
+    "name: x".encode("utf-16"),
+    b"a0: &a0 {x: 1}\n"
+    + b"".join(b"a%d: &a%d {<<: *a%d}\n" % (i, i, i - 1) for i in range(1, 999)),
+    b"a0: &a0 [[[x]]]\n" + b"".join(b"a%d: &a%d [[*a%d]]\n" % (i, i, i - 1) for i in range(1, 999)),
+    b"a0: &a0 [x]\n"
+    + b"".join(
+        b"a%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 30)
+    ),
+    b"name: x\ncorpora: [savee]\nrows:\n" + b"".join(b"- {name: r%d}\n" % i for i in range(20_000)),
+    b"name: x\ncorpora: [savee]\nrows:\n- name: a\n"
+    + b"".join(b"  mixup.probabilty%d: 1\n" % i for i in range(20_000)),
+    b"name: x\ncorpora: [savee]\nseeds: 1000\nrows:\n"
+    + b"".join(b"- {name: r%d}\n" % i for i in range(2_000)),
+]
+
+
+def flip_bytes(text: bytes, chance: random.Random) -> bytes:
+    flipped = bytearray(text)
+    for _ in range(chance.choice([1, 2, 8, 64])):
+        flipped[chance.randrange(len(flipped))] = chance.randrange(256)
+    return bytes(flipped)
+
+
+def insert_bytes(text: bytes, chance: random.Random) -> bytes:
+    place = chance.randrange(len(text) + 1)
+    return text[:place] + chance.choice(BYTES) + text[place:]
+
+
+def cut_off(text: bytes, chance: random.Random) -> bytes:
+    return text[: chance.randrange(len(text))]
+
+
+def change_lines(text: bytes, chance: random.Random) -> bytes:
+    """Delete, double, swap or move lines."""
+    lines = text.split(b"\n")
+    first, second = sorted(chance.choices(range(len(lines)), k=2))
+    match chance.randrange(4):
+        case 0:
+            del lines[first : first + chance.choice([1, 1, 3])]
+        case 1:
+            lines.insert(second, lines[first])
+        case 2:
+            lines[first], lines[second] = lines[second], lines[first]
+        case _:
+            lines += lines[first:second]
+    return b"\n".join(lines)
+
+
+def change_indentation(text: bytes, chance: random.Random) -> bytes:
+    lines = text.split(b"\n")
+    for _ in range(chance.choice([1, 3])):
+        index = chance.randrange(len(lines))
+        blank = chance.choice([b"", b" ", b"   ", b"\t", b" " * 40])
+        lines[index] = blank + lines[index].lstrip()
+    return b"\n".join(lines)
+
+
+def replace_value(text: bytes, chance: random.Random) -> bytes:
+    lines = text.split(b"\n")
+    index = chance.choice([i for i, line in enumerate(lines) if b":" in line] or [0])
+    key, _, _ = lines[index].partition(b":")
+    lines[index] = key + b": " + chance.choice(SCALARS).encode("utf-8", "surrogatepass")
+    return b"\n".join(lines)
+
+
+def add_key(text: bytes, chance: random.Random) -> bytes:
+    """A key that is doubled, unknown, reserved or odd, at the depth of the line before."""
+    lines = text.split(b"\n")
+    index = chance.randrange(len(lines))
+    indent = lines[index][: len(lines[index]) - len(lines[index].lstrip(b" -"))].replace(b"-", b" ")
+    value = chance.choice(SCALARS).encode("utf-8", "surrogatepass")
+    lines.insert(index + 1, indent + chance.choice(KEYS).encode() + b": " + value)
+    return b"\n".join(lines)
+
+
+def nest_deeply(text: bytes, chance: random.Random) -> bytes:
+    depth = chance.choice([5, 19, 21, 500])
+    opening, closing = chance.choice([(b"[", b"]"), (b"{a: ", b"}")])
+    lines = text.split(b"\n")
+    nested = b"base: " + opening * depth + b"1" + closing * depth
+    lines.insert(chance.randrange(len(lines)), nested)
+    return b"\n".join(lines)
+
+
+def add_aliases(text: bytes, chance: random.Random) -> bytes:
+    name = chance.choice([b"a", b"b"])
+    anchored = text.replace(b": ", b": &%s " % name, chance.randrange(1, 4))
+    aliases = b"\nbase: {<<: *%s}" % name if chance.random() < 0.5 else b"\nseeds: *%s" % name
+    return anchored + aliases * chance.choice([1, 1, 2])
+
+
+def read_as_latin_1(text: bytes, chance: random.Random) -> bytes:
+    return text.replace(b"e", "é".encode("latin-1"), chance.randrange(1, 5))
+
+
+def change_tree(text: bytes, chance: random.Random) -> bytes:
+    """Put a wrong value, key or order into what stays YAML."""
+    tree = yaml.safe_load(text)
+    for _ in range(chance.choice([1, 1, 2, 5])):
+        places = list(containers(tree))
+        place = chance.choice(places)
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        if not keys:
+            continue
+        key = chance.choice(keys)
+        match chance.randrange(5):
+            case 0:
+                del place[key]
+            case 1 if isinstance(place, dict):
+                place[chance.choice(KEYS)] = place[key]
+            case 2:
+                place[key] = copy.deepcopy(chance.choice(places))
+            case _:
+                place[key] = copy.deepcopy(chance.choice(VALUES))
+    return yaml.safe_dump(tree, allow_unicode=chance.random() < 0.5).encode()
+
+
+def containers(tree: object) -> Iterator[dict | list]:
+    """Every mapping and list of a tree."""
+    if isinstance(tree, dict | list):
+        yield tree
+        for value in list(tree.values() if isinstance(tree, dict) else tree):
+            yield from containers(value)
+
+
+# On the text, and so mostly no YAML any more.
+DAMAGES: list[tuple[Callable[[bytes, random.Random], bytes], int]] = [
+    (flip_bytes, 2),
+    (insert_bytes, 1),
+    (cut_off, 1),
+    (change_lines, 6),
+    (change_indentation, 3),
+    (replace_value, 24),
+    (add_key, 12),
+    (nest_deeply, 1),
+    (add_aliases, 2),
+    (read_as_latin_1, 1),
+]
+
+
+def damaged(index: int) -> bytes:
+    """File number `index`; the same in every process."""
+    chance = random.Random(SEED + index)
+    if index < len(WHOLE):
+        return WHOLE[index]
+    text = chance.choice(GRIDS).read_bytes()
+    if chance.random() < 0.5:
+        return change_tree(text, chance)
+    functions, weights = zip(*DAMAGES, strict=True)
+    for damage in chance.choices(functions, weights, k=chance.randint(1, MAX_DAMAGES)):
+        text = damage(text, chance) or b"\n"
+    return text
+
+
+@pytest.fixture(scope="module")
+def figures() -> Published:
+    return load(ROOT / "reports" / "published.yaml")
+
+
+def test_a_damaged_file_gives_a_grid_or_a_grid_error(tmp_path, figures):
+    path = tmp_path / "grid.yaml"
+    ended: Counter[str] = Counter()
+    for index in range(FILES):
+        path.write_bytes(damaged(index))
+        started = time.process_time()
+        try:
+            grid = load_grid(path, Overrides(demo=index % 2 == 1), figures)
+        except GridError as error:
+            ended["refused"] += 1
+            lines = str(error).split("\n")
+            assert lines[0].startswith(f"{path}: "), index
+            assert all(line.isprintable() for line in lines), index
+            assert len(lines) <= 22, index
+            assert max(map(len, lines)) <= 1000, index
+        except Exception as error:
+            pytest.fail(f"file {index}: {type(error).__name__}: {error}")
+        else:
+            ended["planned"] += 1
+            assert isinstance(grid, Grid)
+            assert grid.cells, index
+        assert time.process_time() - started < SECONDS_EACH, index
+    assert ended.total() == FILES
+    assert min(ended["refused"], ended["planned"]) > FILES // 20, ended
+
+
+def test_a_damaged_file_gives_a_plan_or_status_2(tmp_path, capsys):
+    path = tmp_path / "grid.yaml"
+    for index in range(0, FILES, FILES // THROUGH_MAIN):
+        path.write_bytes(damaged(index))
+        status = runner.main([str(path), "--plan", "--runs", str(tmp_path / "runs")])
+        out, err = capsys.readouterr()
+        assert status in (0, 2), index
+        assert bool(out) == (status == 0), index
+        assert bool(err) == (status == 2), index
+        assert "Traceback" not in out + err, index
+        assert "\x1b" not in out + err, index

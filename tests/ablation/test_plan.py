@@ -1,0 +1,323 @@
+"""What --plan prints, byte for byte, and how it counts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ablation import plan
+from ablation.archive import Archive, write_whole
+from ablation.grid import Grid, Overrides
+from ablation.grid_file import load_grid
+from ablation.options import Options
+from ablation.plan import Wanted, plan_text
+from ablation.published import Published, load
+from core.config import config_key
+
+ROOT = Path(__file__).parents[2]
+
+TABLE_3_AT_80 = """\
+Table 3: ablation on IEMOCAP
+
+In all rows: corpus iemocap, 5 folds, seed 0, losses KL + Center, 20 epochs,
+selection last.
+
+row                      encoder       mixup  aggregation  Focal  SupCon  to run
+────────────────────────────────────────────────────────────────────────────────
+hubert-lam               hubert-large  LAM    first frame                 5 of 5
+hubert-flam              hubert-large  –      FLAM                        5 of 5
+hubert-eam               hubert-large  EAM    first frame                 5 of 5
+hubert-lam-flam          hubert-large  LAM    FLAM                        5 of 5
+hubert-eam-flam          hubert-large  EAM    FLAM                        5 of 5
+wavlm-lam                wavlm-large   LAM    first frame                 5 of 5
+wavlm-flam               wavlm-large   –      FLAM                        5 of 5
+wavlm-eam                wavlm-large   EAM    first frame                 5 of 5
+wavlm-eam-max            wavlm-large   EAM    max                         5 of 5
+wavlm-eam-mean           wavlm-large   EAM    mean                        5 of 5
+wavlm-lam-flam           wavlm-large   LAM    FLAM                        5 of 5
+wavlm-eam-flam           wavlm-large   EAM    FLAM                        5 of 5
+wavlm-eam-flam-focal     wavlm-large   EAM    FLAM           ✓            5 of 5
+wavlm-eam-flam-supcon    wavlm-large   EAM    FLAM                  ✓     5 of 5
+wavlm-eam-flam-focal-    wavlm-large   EAM    FLAM           ✓      ✓     5 of 5
+supcon
+
+A wider terminal also shows losses.weighting.
+75 folds: 0 finished, 75 to run.
+4 at once on this machine, each on 1 of 4 CPUs.
+Time: unknown until a first fold of hubert-large on iemocap, wavlm-large on
+iemocap has finished."""
+
+
+@pytest.fixture(scope="module")
+def figures() -> Published:
+    return load(ROOT / "reports" / "published.yaml")
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """Four CPUs, no GPU; a test may ask for others."""
+
+    def has(cpus: int, gpus: int) -> None:
+        monkeypatch.setattr(plan.os, "cpu_count", lambda: cpus)
+        monkeypatch.setattr(plan, "gpu_count", lambda: gpus)
+
+    has(4, 0)
+    return has
+
+
+@pytest.fixture
+def grid_of(tmp_path, figures):
+    def made(text: str, **overrides) -> Grid:
+        path = tmp_path / "study.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_grid(path, Overrides(**overrides), figures)
+
+    return made
+
+
+@pytest.fixture
+def lines_of(tmp_path):
+    """The plan's lines without the blank ones."""
+
+    def of(grid: Grid, width=200, wanted=None, **options) -> list[str]:
+        places = Options(runs=tmp_path / "runs", reports=tmp_path / "reports", **options)
+        text = plan_text(grid, places, wanted or Wanted(), width)
+        assert all(line == line.rstrip() for line in text.split("\n"))
+        return [line for line in text.split("\n") if line]
+
+    return of
+
+
+@pytest.fixture
+def finish(tmp_path):
+    """Note folds as finished, each at so many seconds an epoch."""
+
+    def note(grid: Grid, folds: dict[tuple[str, int], float]) -> None:
+        archive = Archive(tmp_path / "runs")
+        for trial in grid.trials():
+            seconds = folds.get((trial.row, trial.config.fold))
+            if seconds is None:
+                continue
+            key = config_key(trial.config)
+            cost = {
+                "config_key": key,
+                "encoder": trial.config.encoder.name,
+                "corpus": trial.config.corpus.name,
+                "epoch_seconds": seconds,
+            }
+            write_whole(archive.folder(key) / "cost.json", json.dumps(cost))
+            write_whole(archive.folder(key) / "result.json", "{}")
+
+    return note
+
+
+TWO = """\
+name: study
+corpora: [savee]
+base: {training.epochs: 10}
+rows:
+  - name: one
+  - name: two
+    mixup.method: lam
+"""
+
+
+def test_table_3_at_80_columns(tmp_path, figures):
+    grid = load_grid(ROOT / "grids" / "table3.yaml", Overrides(), figures)
+    places = Options(runs=tmp_path, reports=tmp_path)
+    assert plan_text(grid, places, Wanted(), 80) == TABLE_3_AT_80
+
+
+def test_a_wide_terminal_shows_every_setting_that_differs(figures, lines_of):
+    lines = lines_of(load_grid(ROOT / "grids" / "table3.yaml", Overrides(), figures), 160)
+    assert lines[2:6] == [
+        " " * 78 + "losses.",
+        "row                          encoder       mixup  aggregation  Focal  SupCon  weighting"
+        "   to run",
+        "─" * 96,
+        "hubert-lam                   hubert-large  LAM    first frame                 fixed    "
+        "   5 of 5",
+    ]
+    assert not any("wider terminal" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [40, 60, 79, 80, 100, 160])
+@pytest.mark.parametrize("name", ["table1", "table2", "table3", "ravdess_whisper"])
+def test_no_line_is_wider_than_the_terminal(figures, lines_of, name, width):
+    grid = load_grid(ROOT / "grids" / f"{name}.yaml", Overrides(), figures)
+    assert max(map(len, lines_of(grid, width))) <= width
+
+
+def test_what_all_rows_share_is_said_once(grid_of, lines_of):
+    lines = lines_of(grid_of(TWO.replace("savee", "{name: ravdess, folds: emobox}")))
+    assert lines == [
+        "study",
+        "In all rows: corpus ravdess, 6 folds, seed 0, encoder wavlm-large, aggregation FLAM, "
+        "losses KL + Center + Focal + SupCon, 10 epochs, selection last.",
+        "row  mixup  to run",
+        "──────────────────",
+        "one  EAM    6 of 6",
+        "two  LAM    6 of 6",
+        "12 folds: 0 finished, 12 to run.",
+        "4 at once on this machine, each on 1 of 4 CPUs.",
+        "Time: unknown until a first fold of wavlm-large on ravdess has finished.",
+    ]
+
+
+def test_corpora_and_their_folds_have_columns_where_they_differ(grid_of, lines_of):
+    lines = lines_of(grid_of(TWO.replace("savee", "savee, iemocap"), seeds=(0, 1)))
+    assert lines[2:8] == [
+        "row  corpus   folds  mixup    to run",
+        "────────────────────────────────────",
+        "one  savee        4  EAM      8 of 8",
+        "one  iemocap      5  EAM    10 of 10",
+        "two  savee        4  LAM      8 of 8",
+        "two  iemocap      5  LAM    10 of 10",
+    ]
+    assert "seeds 0, 1," in lines[1]
+
+
+def test_many_seeds_are_counted(grid_of, lines_of):
+    assert ", 13 seeds," in lines_of(grid_of(TWO, seeds=tuple(range(13))))[1]
+
+
+def test_no_mixup_is_said_in_words(grid_of, lines_of):
+    grid = grid_of("name: s\ncorpora: [savee]\nbase: {mixup.method: none}\nrows: [{name: a}]\n")
+    assert ", no mixup," in lines_of(grid)[1]
+
+
+def test_a_demo_says_so(grid_of, lines_of):
+    assert lines_of(grid_of(TWO, demo=True))[1] == (
+        "Demo: synthetic speech and small encoders in the place of corpora and weights."
+    )
+
+
+def test_finished_folds_are_not_to_run(grid_of, lines_of, finish):
+    grid = grid_of(TWO)
+    finish(grid, {("one", 1): 2.0, ("one", 3): 2.0} | {("two", fold): 2.0 for fold in range(1, 5)})
+    lines = lines_of(grid)
+    assert lines[4:7] == [
+        "one  EAM    2 of 4",
+        "two  LAM      done",
+        "8 folds: 6 finished, 2 to run.",
+    ]
+
+
+def test_only_and_fold_choose_what_to_run(grid_of, lines_of, finish):
+    grid = grid_of(TWO)
+    finish(grid, {("two", 1): 2.0})
+    lines = lines_of(grid, only=("two",), folds=(1, 2))
+    assert lines[4:7] == [
+        "one  EAM    0 of 4",
+        "two  LAM    1 of 4",
+        "8 folds: 1 finished, 1 to run, 6 left for later by --only and --fold.",
+    ]
+
+
+def test_rows_that_are_the_same_experiment_are_trained_once(grid_of, lines_of):
+    lines = lines_of(grid_of(TWO + "  - name: three\n    mixup: {method: eam}\n"))
+    assert lines[4:8] == [
+        "one    EAM    4 of 4",
+        "two    LAM    4 of 4",
+        "three  EAM    4 of 4",
+        "12 folds: 0 finished, 8 to run, 4 shared with a row that is the same experiment.",
+    ]
+
+
+def test_the_time_comes_from_the_median_epoch_of_finished_folds(grid_of, lines_of, finish):
+    grid = grid_of(TWO)
+    finish(grid, {("one", 1): 2.0, ("one", 2): 3.0, ("one", 3): 100.0})
+    # Five folds of ten epochs at 3 s, four beside one another: 150 s / 4, rounded to the second.
+    assert lines_of(grid)[-1] == "Time: about 38s, by the epochs of finished folds."
+
+
+def test_no_number_of_slots_makes_one_fold_faster(grid_of, lines_of, finish):
+    grid = grid_of(TWO)
+    finish(grid, {("one", 1): 3.0})
+    assert lines_of(grid, only=("one",), folds=(2,))[-1].startswith("Time: about 30s,")
+
+
+def test_an_encoder_that_was_never_run_has_no_known_time(grid_of, lines_of, finish):
+    grid = grid_of(TWO + "    encoder.name: /models/own\n")
+    finish(grid, {("one", 1): 4.0})
+    # Three folds of ten epochs at 4 s, on four slots: as long as one of them.
+    assert lines_of(grid)[-1] == (
+        "Time: about 40s, by the epochs of finished folds, "
+        "and unknown for own on savee until a first fold has finished."
+    )
+
+
+def test_nothing_to_run_takes_no_time(grid_of, lines_of, finish):
+    grid = grid_of(TWO)
+    finish(grid, {(row, fold): 1.0 for row in ("one", "two") for fold in range(1, 5)})
+    assert lines_of(grid)[-3:] == [
+        "8 folds: 8 finished, 0 to run.",
+        "4 at once on this machine, each on 1 of 4 CPUs.",
+        "Time: none, nothing is to run.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "wanted", "text"),
+    [
+        (1, 0, {}, "1 at once on this machine, each on 1 of 1 CPU."),
+        (16, 0, {"cpus": 2.0}, "8 at once on this machine, each on 2 of 16 CPUs."),
+        (16, 0, {"at_once": 3}, "3 at once on this machine, each on 1 of 16 CPUs."),
+        (16, 1, {}, "1 at once on this machine, each on 1 of 16 CPUs and 1 of 1 GPU."),
+        (
+            16,
+            2,
+            {"gpus": 0.4},
+            "4 at once on this machine, each on 1 of 16 CPUs and 0.4 of 2 GPUs.",
+        ),
+        (16, 4, {"gpus": 2.0}, "2 at once on this machine, each on 1 of 16 CPUs and 2 of 4 GPUs."),
+        (16, 4, {"gpus": 0.0}, "16 at once on this machine, each on 1 of 16 CPUs."),
+        (2, 0, {"cpus": 4.0}, "This machine is too small: a trial would take 4 of 2 CPUs."),
+        (
+            2,
+            1,
+            {"gpus": 2.0},
+            "This machine is too small: a trial would take 1 of 2 CPUs and 2 of 1 GPU.",
+        ),
+        (
+            2,
+            0,
+            {"address": "auto"},
+            "On the Ray cluster at auto: 1 CPU and a GPU where there are any for each trial.",
+        ),
+        (
+            2,
+            0,
+            {"address": "ray://h:10001", "gpus": 0.5, "cpus": 2.0, "at_once": 9},
+            "On the Ray cluster at ray://h:10001: 2 CPUs and 0.5 GPUs for each trial, "
+            "at most 9 at once.",
+        ),
+    ],
+)
+def test_resources_are_said_in_words(grid_of, lines_of, machine, cpus, gpus, wanted, text):
+    machine(cpus, gpus)
+    assert lines_of(grid_of(TWO), wanted=Wanted(**wanted))[-2] == text
+
+
+def test_a_trial_takes_the_cpus_of_its_threads(grid_of, lines_of):
+    lines = lines_of(grid_of(TWO + "    training.threads: 3\n"))
+    assert "1 at once on this machine, each on 3 of 4 CPUs." in lines
+
+
+def test_on_a_cluster_of_unknown_size_the_time_is_one_after_another(grid_of, lines_of, finish):
+    grid = grid_of(TWO)
+    finish(grid, {("one", 1): 3.0})
+    assert lines_of(grid, wanted=Wanted(address="auto"))[-1] == (
+        "Time: about 3m30s one after another, by the epochs of finished folds."
+    )
+
+
+def test_gpus_that_the_process_may_not_see_do_not_count(monkeypatch):
+    monkeypatch.undo()  # the fixture's machine
+    listed = plan.gpu_count()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert plan.gpu_count() == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert plan.gpu_count() == 0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15")
+    assert plan.gpu_count() == min(listed, 16)

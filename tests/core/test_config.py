@@ -1,0 +1,211 @@
+"""A run's identity, and the contradictions that no single range can see."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.config import ENCODERS, RunConfig, config_key, config_keys, run_id
+from core.schema import ConfigError, flatten, leaves
+
+ROOT = Path(__file__).parents[2]
+# For every setting another value that is right beside the defaults.
+OTHERS = {
+    "corpus.name": "msp_improv",
+    "corpus.folds": "emobox",
+    "fold": 2,
+    "seed": 1,
+    "encoder.name": "hubert-large",
+    "encoder.layer": 22,
+    "encoder.train": "all",
+    "audio.crop_s": 6.0,
+    "audio.normalise": "none",
+    "mixup.method": "lam",
+    "mixup.probability": 1.0,
+    "mixup.snr_min_db": 0.0,
+    "mixup.snr_max_db": 5.0,
+    "mixup.max_share": 0.4,
+    "pooling.method": "mean",
+    "pooling.heads": 8,
+    "losses.terms": ["kl", "center"],
+    "losses.weighting": "fixed",
+    "losses.calibration_batches": 4,
+    "losses.kl_weight": 2.0,
+    "losses.center_weight": 0.01,
+    "losses.focal_weight": 0.5,
+    "losses.supcon_weight": 0.2,
+    "losses.focal_gamma": 1.0,
+    "losses.temperature": 0.1,
+    "losses.normalise_frames": False,
+    "losses.projected_features": 128,
+    "training.epochs": 10,
+    "training.batch_size": 32,
+    "training.length_pool": 1,
+    "training.learning_rate": 2e-4,
+    "training.center_learning_rate": 1e-2,
+    "training.decay": 0.9,
+    "training.decay_epochs": 10,
+    "training.beta1": 0.8,
+    "training.beta2": 0.999,
+    "training.epsilon": 1e-8,
+    "training.precision": "float32",
+    "training.threads": 2,
+    "evaluation.selection": "validation",
+    "evaluation.record_oracle": True,
+}
+CORPUS, ENCODER = "c" * 16, "e" * 16
+
+
+def refusal(**settings) -> str:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.from_dict({key.replace("__", "."): value for key, value in settings.items()})
+    return str(caught.value)
+
+
+def test_every_setting_has_another_value_here():
+    assert set(OTHERS) == set(leaves(RunConfig))
+
+
+@pytest.mark.parametrize("key", OTHERS)
+def test_the_run_id_differs_for_every_setting(key):
+    base = {"corpus.name": "ravdess"} if key == "corpus.folds" else {}
+    first, second = RunConfig.from_dict(base), RunConfig.from_dict(base | {key: OTHERS[key]})
+    assert flatten(first.to_dict())[key] != flatten(second.to_dict())[key]
+    assert run_id(first, CORPUS, ENCODER) != run_id(second, CORPUS, ENCODER)
+    assert config_key(first) != config_key(second)
+
+
+def test_the_run_id_differs_for_other_audio_and_other_weights():
+    config = RunConfig.from_dict({})
+    ids = {run_id(config, *pair) for pair in (("c", "e"), ("d", "e"), ("c", "f"), ("ce", ""))}
+    assert len(ids) == 4
+
+
+def test_the_run_id_is_the_same_for_keys_in_another_order():
+    settings = {key: value for key, value in OTHERS.items() if key != "corpus.folds"}
+    turned = dict(reversed(settings.items()))
+    assert run_id(RunConfig.from_dict(turned), CORPUS, ENCODER) == run_id(
+        RunConfig.from_dict(settings), CORPUS, ENCODER
+    )
+
+
+def test_the_run_id_is_the_same_for_nested_keys_and_other_spellings_of_a_number():
+    dotted = {"training.epochs": 10, "training.learning_rate": 2e-4, "mixup.probability": 1.0}
+    nested = {"training": {"epochs": 10.0, "learning_rate": "2e-4"}, "mixup": {"probability": 1}}
+    assert config_key(RunConfig.from_dict(dotted)) == config_key(RunConfig.from_dict(nested))
+
+
+def test_the_run_id_is_the_same_in_a_fresh_process():
+    code = (
+        "from core.config import RunConfig, run_id\n"
+        "config = RunConfig.from_dict({'mixup.method': 'lam', 'seed': 3})\n"
+        f"print(run_id(config, {CORPUS!r}, {ENCODER!r}))"
+    )
+    fresh = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    config = RunConfig.from_dict({"seed": 3, "mixup.method": "lam"})
+    assert fresh.stdout.strip() == run_id(config, CORPUS, ENCODER)
+
+
+def test_the_run_id_is_twelve_hexadecimal_digits():
+    name = run_id(RunConfig.from_dict({}), CORPUS, ENCODER)
+    assert len(name) == 12
+    assert set(name) <= set("0123456789abcdef")
+
+
+def test_many_keys_at_once_are_the_keys_one_by_one():
+    config = RunConfig.from_dict({})
+    runs = [(1, 0), (5, 0), (2, 7)]
+    singly = [config_key(config.on_fold(fold, seed)) for fold, seed in runs]
+    assert config_keys(config, runs) == singly
+    assert len(set(singly)) == 3
+
+
+def test_a_config_survives_its_own_plain_values():
+    config = RunConfig.from_dict(OTHERS | {"corpus.name": "ravdess"})
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_another_fold_changes_nothing_else():
+    config = RunConfig.from_dict({"mixup.method": "lam"})
+    moved = flatten(config.on_fold(4, 9).to_dict())
+    assert moved == flatten(config.to_dict()) | {"fold": 4, "seed": 9}
+
+
+@pytest.mark.parametrize(
+    ("corpus", "scheme"),
+    [
+        ("iemocap", "leave-one-session-out"),
+        ("msp_improv", "leave-one-session-out"),
+        ("ravdess", "consecutive"),
+        ("savee", "leave-one-speaker-out"),
+    ],
+)
+def test_a_corpus_has_its_own_default_folds(corpus, scheme):
+    assert RunConfig.from_dict({"corpus.name": corpus}).corpus.folds == scheme
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"corpus__name": "ravdes"},
+            "corpus.name: must be one of iemocap, msp_improv, ravdess, savee, "
+            "got 'ravdes'; did you mean 'ravdess'?",
+        ),
+        (
+            {"corpus__name": "ravdess", "corpus__folds": "emo-box"},
+            "corpus.folds: must be one of consecutive, emobox, luna-jimenez for ravdess, "
+            "got 'emo-box'; did you mean 'emobox'?",
+        ),
+        ({"fold": 6}, "fold: must lie in 1..5 for iemocap, got 6"),
+        (
+            {"mixup__snr_min_db": 12},
+            "mixup.snr_min_db: must not exceed mixup.snr_max_db = 10, got 12",
+        ),
+        ({"losses__terms": []}, "losses.terms: must name one or more terms once each, got ()"),
+        (
+            {"losses__terms": ["kl", "kl"]},
+            "losses.terms: must name one or more terms once each, got ('kl', 'kl')",
+        ),
+        (
+            {"losses__terms": ["center", "supcon"]},
+            "losses.terms: must hold 'kl' or 'focal': nothing else trains the classifier, "
+            "got center, supcon",
+        ),
+        ({"encoder__layer": 25}, "encoder.layer: must lie in 0..24 for 'wavlm-large', got 25"),
+        (
+            {"pooling__heads": 7},
+            "pooling.heads: must divide the 1024 features of 'wavlm-large', got 7",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message):
+    assert refusal(**settings) == message
+
+
+def test_contradictions_are_told_together_with_the_keys_they_lie_between():
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.from_dict({"mixup.snr_min_db": 12, "encoder.layer": 99, "pooling.heads": 7})
+    assert {problem.key: problem.others for problem in caught.value.problems} == {
+        "mixup.snr_min_db": ("mixup.snr_max_db",),
+        "encoder.layer": ("encoder.name",),
+        "pooling.heads": ("encoder.name", "pooling.method"),
+    }
+
+
+def test_heads_need_not_divide_where_they_are_not_used():
+    assert RunConfig.from_dict({"pooling.method": "mean", "pooling.heads": 7}).pooling.heads == 7
+
+
+def test_an_encoder_from_a_folder_is_not_judged_before_it_is_read():
+    settings = {"encoder.name": "/models/own", "encoder.layer": 99, "pooling.heads": 7}
+    assert RunConfig.from_dict(settings).encoder.layer == 99
+
+
+def test_default_heads_suit_every_encoder():
+    for name in ENCODERS:
+        assert RunConfig.from_dict({"encoder.name": name}).encoder.name == name

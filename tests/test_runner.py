@@ -1,0 +1,348 @@
+"""The command line: exit status, what stands on stdout, and one clear message on stderr."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import runner
+
+ROOT = Path(__file__).parents[1]
+TABLE_3 = str(ROOT / "grids" / "table3.yaml")
+SEE_HELP = "\nSee: python runner.py --help"
+HEAVY = ("torch", "ray", "mlflow", "transformers", "sklearn", "numpy", "rich.console")
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch, tmp_path):
+    """The project's own folder, with neither data nor servers named from outside."""
+    monkeypatch.chdir(ROOT)
+    for name in ("SER_DATA", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture
+def said(capsys, tmp_path):
+    """Run a command line: its status, stdout and stderr."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        status = runner.main(list(words))
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err.rstrip("\n")
+
+    return run
+
+
+@pytest.fixture
+def refusal(said):
+    """The message of a command line that is refused: status 2, nothing on stdout."""
+
+    def of(*words: str) -> str:
+        status, out, err = said(*words)
+        assert status == 2
+        assert out == ""
+        assert "Traceback" not in err
+        return err
+
+    return of
+
+
+@pytest.fixture
+def plan(said, tmp_path):
+    """A plan where nothing has run yet."""
+
+    def of(*words: str) -> str:
+        status, out, err = said(*words, "--plan", "--runs", str(tmp_path))
+        assert status == 0
+        assert err == ""
+        return out
+
+    return of
+
+
+def test_a_plan_of_table_3_lists_15_rows_and_75_folds(plan):
+    out = plan(TABLE_3)
+    assert out.count("5 of 5") == 15
+    assert "75 folds: 0 finished, 75 to run." in out
+
+
+def test_a_plan_writes_nothing(plan, tmp_path):
+    plan(TABLE_3, "--demo")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--seeds", "5"], "seeds 0, 1, 2, 3, 4,"),
+        (["--seeds", "0,1,2"], "seeds 0, 1, 2,"),
+        (["--seeds", "7,"], "seed 7,"),
+        (["--seeds", "4, 8"], "seeds 4, 8,"),
+        (["--corpus", "savee"], "corpus savee, 4 folds,"),
+        (["--encoder", "wavlm-base"], "encoder wavlm-base,"),
+        (["--set", "training.epochs=3", "losses.terms=[kl]"], "losses KL, 3 epochs,"),
+        (["--set", "training.epochs=3", "--set", "mixup.method=none"], "no mixup,"),
+        (["--only", "wavlm-eam", "hubert-lam"], "10 to run, 65 left for later"),
+        (["--fold", "1", "5"], "30 to run, 45 left for later"),
+        (["--demo"], "Demo: synthetic speech"),
+        (["--cpus-per-trial", "0.25", "--max-concurrent", "3"], "3 at once on this machine"),
+        (["--address", "auto"], "On the Ray cluster at auto"),
+    ],
+)
+def test_options_change_the_plan(plan, words, text):
+    assert text in plan(TABLE_3, *words)
+
+
+def test_help_goes_to_stdout(capsys):
+    with pytest.raises(SystemExit) as ended:
+        runner.main(["--help"])
+    captured = capsys.readouterr()
+    assert ended.value.code == 0
+    assert captured.out.startswith("usage: runner.py GRID [options]")
+    assert captured.err == ""
+    assert max(map(len, captured.out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("verb", ["report", "ui"])
+def test_every_verb_has_help(capsys, verb):
+    with pytest.raises(SystemExit) as ended:
+        runner.main([verb, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: runner.py {verb}")
+
+
+def test_no_arguments_are_answered_with_help_on_stderr(refusal):
+    assert refusal().startswith("usage: runner.py GRID [options]")
+
+
+SEEDS = "must be a count in 1..1000 or a list such as 0,1,2 of different whole numbers from 0"
+SEED_WORDS = [
+    "0",
+    "-1",
+    "1001",
+    "1.5",
+    "abc",
+    "",
+    ",",
+    "1,1",
+    "1,,2",
+    "1,x",
+    "9" * 5000,
+    "2147483648,",
+]
+
+
+@pytest.mark.parametrize("text", SEED_WORDS, ids=lambda text: text[:12] or "empty")
+def test_other_seeds_are_refused(refusal, text):
+    assert refusal(TABLE_3, "--seeds", text) == (
+        f"runner.py: --seeds: {SEEDS}, got {text!r}{SEE_HELP}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["reprot", "grids/x.yaml"], "'reprot' must be a grid file, or one of report, ui; "
+         "did you mean 'report'?"),
+        (["table3"], "'table3' must be a grid file, or one of report, ui; "
+         "did you mean 'grids/table3.yaml'?"),
+        (["zzz"], "'zzz' must be a grid file, or one of report, ui"),
+        (["--plan"], "a grid file must stand first, as in: runner.py grids/table3.yaml"),
+        (
+            ["--only", "a", "grids/table3.yaml"],
+            "a grid file must stand first, as in: runner.py grids/table3.yaml",
+        ),
+        (["--runs", "x", "ui"], "'ui' must stand first, as in: runner.py ui"),
+        (
+            ["grids/table3.yaml", "grids/table1.yaml"],
+            "one grid file and options may stand here, found also 'grids/table1.yaml'",
+        ),
+        (
+            ["grids/table3.yaml", "--sedes", "3"],
+            "--sedes must be an option of --help; did you mean --seeds?",
+        ),
+        (["grids/table3.yaml", "--zzz=3"], "--zzz must be an option of --help"),
+        (["grids/table3.yaml", "--pla"], "--pla must be an option of --help; did you mean --plan?"),
+        (["grids/table3.yaml", "--only"], "--only: expected at least one argument"),
+        ([TABLE_3, "--fold", "0"], "--fold: must be a whole number in 1..1000, got '0'"),
+        ([TABLE_3, "--fold", "x"], "--fold: must be a whole number in 1..1000, got 'x'"),
+        (
+            ["grids/table3.yaml", "--corpus", "ravdes"],
+            "--corpus: must be one of iemocap, msp_improv, ravdess, savee, got 'ravdes'; "
+            "did you mean 'ravdess'?",
+        ),
+        (
+            ["grids/table3.yaml", "--gpus-per-trial", "nan"],
+            "--gpus-per-trial: must be a number in 0..1024, got 'nan'",
+        ),
+        (
+            ["grids/table3.yaml", "--cpus-per-trial", "0"],
+            "--cpus-per-trial: must be above 0, got '0'",
+        ),
+        (
+            ["grids/table3.yaml", "--max-concurrent", "-2"],
+            "--max-concurrent: must be a whole number in 1..100000, got '-2'",
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_refused_with_one_message(refusal, words, message):
+    assert refusal(*words) == f"runner.py: {message}{SEE_HELP}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report"], "runner.py report: a grid file must stand first, as in: "
+         "runner.py report grids/table3.yaml"),
+        (["ui", "x"], "runner.py ui: options alone may stand here, found also 'x'"),
+        (["ui", "--port", "0"],
+         "runner.py ui: --port: must be a whole number in 1..65535, got '0'"),
+        (["report", "grids/table3.yaml", "--plan"],
+         "runner.py report: --plan must be an option of --help"),
+    ],
+)  # fmt: skip
+def test_a_verb_names_itself_when_it_refuses(refusal, words, message):
+    assert refusal(*words) == f"{message}{SEE_HELP}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nosuch.yaml"], "nosuch.yaml: must be a readable file, found: no such file or directory"),
+        (
+            ["grids/tabel3.yaml"],
+            "grids/tabel3.yaml: must be a readable file, found: no such file or directory; "
+            "did you mean 'table3.yaml'?",
+        ),
+        (["grids"], "grids: must be a readable file, found: is a directory"),
+        (["report", "nosuch.yaml"], "nosuch.yaml: must be a readable file, found: no such file "
+         "or directory"),
+        (["/dev/zero"], "/dev/zero: must be at most 1000000 bytes, found more"),
+        (["/dev/null"], "/dev/null: must be a mapping with the keys name, title, corpora, seeds, "
+         "selection, record_oracle, base, rows, found nothing"),
+        (["grids/table3.yaml", "--set", "foo"],
+         "grids/table3.yaml: --set foo: must be KEY=VALUE, found no '='"),
+        (["grids/table3.yaml", "--set", "trainig.epochs=3"],
+         "grids/table3.yaml: --set trainig.epochs=3: must begin with a setting of "
+         "core/config.py, got 'trainig.epochs'; did you mean 'training.epochs'?"),
+        (["grids/table3.yaml", "--set", "seed=3"],
+         "grids/table3.yaml: --set seed=3: must begin with a setting of core/config.py, "
+         "got 'seed'"),
+        (["grids/table3.yaml", "--set", "training.epochs=many"],
+         "grids/table3.yaml: --set training.epochs: must be a whole number, got 'many'"),
+        (["grids/table3.yaml", "--set", "training.epochs="],
+         "grids/table3.yaml: --set training.epochs: must be a whole number, got nothing"),
+        (["grids/table3.yaml", "--set", "training.epochs={a: 1}"],
+         "grids/table3.yaml: --set training.epochs={a: 1}: must be one value or a list of them, "
+         "found a mapping"),
+        (["grids/table3.yaml", "--set", "losses.terms=!!python/none x"],
+         "grids/table3.yaml: --set losses.terms=!!python/none x: must be plain values without "
+         "tags, found '!!python/none'"),
+        (["grids/table3.yaml", "--set", "training.epochs=\udcff"],
+         r"grids/table3.yaml: --set training.epochs=\udcff: must be UTF-8, found byte 0xff"),
+        (["grids/table3.yaml", "--encoder", ""],
+         "grids/table3.yaml: --encoder: must be a text, got ''"),
+        (["grids/table3.yaml", "--only", "hubert"],
+         "grids/table3.yaml: --only: must be a row of the grid, got 'hubert'; "
+         "did you mean 'hubert-lam'?"),
+        (["grids/table3.yaml", "--fold", "9"],
+         "grids/table3.yaml: --fold: must lie in 1..5, got 9"),
+        (["grids/table3.yaml", "--only", "x", "--fold", "6"],
+         "grids/table3.yaml: 2 problems\n  --fold: must lie in 1..5, got 6\n"
+         "  --only: must be a row of the grid, got 'x'"),
+    ],
+    ids=lambda value: " ".join(value).encode("ascii", "replace").decode()
+    if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_wrong_grid_or_setting_is_refused_with_one_message(refusal, words, message):
+    assert refusal(*words) == message
+
+
+def test_an_empty_file_is_refused(refusal, tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_bytes(b"")
+    assert refusal(str(path), "--plan").startswith(f"{path}: must be a mapping with the keys ")
+
+
+def test_a_grid_s_text_is_printed_as_it_is(plan, tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("name: study\ntitle: '[red]loud[/red]'\ncorpora: [savee]\nrows: [{name: a}]\n")
+    assert plan(str(path)).startswith("[red]loud[/red]\n")
+
+
+def test_a_missing_file_of_figures_is_an_error_and_no_traceback(refusal, monkeypatch, tmp_path):
+    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    path = tmp_path / "reports" / "published.yaml"
+    assert refusal(TABLE_3, "--plan") == (
+        f"{path}: must be a readable file, found: no such file or directory"
+    )
+
+
+def test_the_ui_needs_a_database(refusal, tmp_path):
+    assert refusal("ui", "--runs", str(tmp_path)) == (
+        f"{tmp_path / 'mlflow.db'} must be the database of earlier runs, found none; "
+        "run a grid first"
+    )
+
+
+def test_an_interrupt_is_no_traceback(said, monkeypatch):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "_plan_or_run", interrupted)
+    assert said(TABLE_3) == (130, "", "interrupted")
+
+
+def test_a_terminal_without_ticks_gets_a_plan_all_the_same(monkeypatch, tmp_path):
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    assert runner.main([TABLE_3, "--plan", "--runs", str(tmp_path)]) == 0
+    ascii_only.seek(0)
+    assert "75 folds" in ascii_only.read()
+
+
+def run_python(code: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"RUNS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_plan_imports_neither_torch_nor_ray_nor_mlflow(tmp_path):
+    code = (
+        "import os, sys, runner\n"
+        f"status = runner.main([{TABLE_3!r}, '--plan', '--runs', os.environ['RUNS']])\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], status)"
+    )
+    ended = run_python(code, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_help_imports_no_yaml_either(tmp_path):
+    code = (
+        "import sys, runner\n"
+        "try:\n    runner.main(['--help'])\nexcept SystemExit:\n"
+        f"    print([name for name in {(*HEAVY, 'yaml', 'rich')} if name in sys.modules])"
+    )
+    ended = run_python(code, tmp_path)
+    assert ended.stdout.splitlines()[-1] == "[]", ended.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    words = [sys.executable, "runner.py", TABLE_3, "--plan", "--runs", str(tmp_path)]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(60), errors) == (0, b"")

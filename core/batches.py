@@ -13,7 +13,6 @@ from core.corpora.utterance import Utterance
 from core.mixup import apply_energy_mix, apply_length_mix, draw_mix, mixed_lengths
 from core.store import AudioStore
 
-
 LEAST_POOLS = 4  # O: in an epoch
 
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablation.arguments import ROOT, UsageError, parse, parser_of
+from ablation.arguments import CORPUS_VERBS, ROOT, UsageError, parse, parser_of
 
 # Everything else is imported where it is needed: --help and --plan answer at once.
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser_of("run").print_help(sys.stderr)
         return WRONG_USAGE
     try:
-        if words[0] in ("check", "fetch"):
+        if words[0] in CORPUS_VERBS:
             return _corpus_verb(words)
         verb, options = parse(words)
         status = {"report": _report, "ui": _ui, "run": _plan_or_run}[verb](options)
@@ -189,17 +189,22 @@ def _settings(options: Namespace) -> tuple[dict[str, Any], list["GridProblem"]]:
     keys = setting_keys()
     for word in options.set:
         key, equals, text = word.partition("=")
+        fault = ""
         if not equals:
-            problems.append(GridProblem(0, f"--set {word}", "must be KEY=VALUE, found no '='"))
+            fault = "must be KEY=VALUE, found no '='"
         elif key not in keys:
             hint = suggest(key, keys)
-            rule = f"must begin with a setting of core/config.py, got {key!r}{hint}"
-            problems.append(GridProblem(0, f"--set {word}", rule))
+            fault = f"must begin with a setting of core/config.py, got {key!r}{hint}"
         else:
             try:
                 settings[key] = parse(text.encode("utf-8", "surrogateescape")).value
             except YamlError as error:
-                problems.append(GridProblem(0, f"--set {word}", error.text))
+                fault = error.text
+            else:
+                if isinstance(settings[key], dict):
+                    fault = "must be one value or a list of them, found a mapping"
+        if fault:
+            problems.append(GridProblem(0, f"--set {word}", fault))
     return settings, problems
 
 
@@ -261,7 +266,8 @@ def _console(*, stderr: bool = False) -> "Console":
 def _error(text: str) -> None:
     from rich.text import Text
 
-    _console(stderr=True).print(Text(text, style="red"), soft_wrap=True)
+    console = _console(stderr=True)
+    console.print(Text(text, style="red"), soft_wrap=not console.is_terminal)
 
 
 def _refuse(text: str) -> int:

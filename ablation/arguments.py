@@ -15,6 +15,8 @@ from core.corpora.catalog import CORPORA
 
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = ("report", "ui")
+CORPUS_VERBS = ("check", "fetch")  # which have their own options and no grid
+EVERY_VERB = (*VERBS, *CORPUS_VERBS)
 MAX_SHARE = 1024.0  # CPUs or GPUs of one trial
 MAX_COUNT = 100_000
 MAX_FOLD = 1000
@@ -30,6 +32,8 @@ Cross-validated ablations of speech emotion recognition: one grid file in, one t
   runner.py grids/table3.yaml --plan    what would run, and how long; runs nothing
   runner.py report grids/table3.yaml    rebuild the table from MLflow
   runner.py ui                          browse the runs in MLflow's UI
+  runner.py check ravdess --data DIR    is this folder the corpus that the paper means?
+  runner.py fetch ravdess --data DIR    download what may be downloaded
 """
 EPILOGUE = """\
 exit status: 0 every wanted fold has finished; 1 some failed, each named; 2 wrong usage, config or
@@ -215,13 +219,13 @@ def _check_grid(grid: Path | None, parser: argparse.ArgumentParser) -> None:
     word = str(grid)
     if grid.suffix in (".yaml", ".yml") or grid.exists():
         return
-    if word in VERBS:
+    if word in EVERY_VERB:
         parser.error(f"{word!r} must stand first, as in: {parser.prog} {word}")
-    close = get_close_matches(word, VERBS, n=1)
+    close = get_close_matches(word, EVERY_VERB, n=1)
     known = [path for path in sorted((ROOT / "grids").glob("*.yaml")) if path.stem == grid.name]
     near = [*close, *(f"grids/{path.name}" for path in known)]
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    parser.error(f"{word!r} must be a grid file, or one of {', '.join(VERBS)}{hint}")
+    parser.error(f"{word!r} must be a grid file, or one of {', '.join(EVERY_VERB)}{hint}")
 
 
 def _strange(word: str, verb: str, parser: argparse.ArgumentParser) -> str:

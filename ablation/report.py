@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablation.aggregate import FoldScore, Summary, results_document, results_text, summarise
+from ablation.aggregate import Summary, results_document, results_text, summarise
 from ablation.archive import write_whole
 from ablation.grid import Grid
 from ablation.published import Published
+from ablation.scores import FoldScore
 from ablation.tables import markdown
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from ablation.aggregate import FoldScore
 from ablation.archive import Archive
 from ablation.corpora import CorpusAudio, corpus_folder, deviations, prepare
 from ablation.demo import demo_corpus
@@ -19,6 +18,7 @@ from ablation.provenance import Provenance
 from ablation.published import Published
 from ablation.recorder import Recorder
 from ablation.report import Report, summarise_grid, write_report
+from ablation.scores import FoldScore
 from ablation.tracking import Tracker, TrackingError, read_scores
 from ablation.trainable import Listener, Resources, run_trials
 from core.checkpoints import fetch, fingerprint, geometry

@@ -23,10 +23,11 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_NAME,
 )
 
-from ablation.aggregate import FoldScore, Summary
+from ablation.aggregate import Summary
 from ablation.grid import Grid, Trial
 from ablation.plots import confusion_figure, save
 from ablation.provenance import Provenance
+from ablation.scores import FoldScore
 from core.config import config_key
 from core.result import EpochMetrics, FoldResult
 from core.schema import flatten

@@ -119,6 +119,7 @@ def test_no_arguments_are_answered_with_help_on_stderr(refusal):
     assert refusal().startswith("usage: runner.py GRID [options]")
 
 
+A_GRID = "must be a grid file, or one of report, ui, check, fetch"
 SEEDS = "must be a count in 1..1000 or a list such as 0,1,2 of different whole numbers from 0"
 SEED_WORDS = [
     "0",
@@ -146,11 +147,10 @@ def test_other_seeds_are_refused(refusal, text):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["reprot", "grids/x.yaml"], "'reprot' must be a grid file, or one of report, ui; "
-         "did you mean 'report'?"),
-        (["table3"], "'table3' must be a grid file, or one of report, ui; "
-         "did you mean 'grids/table3.yaml'?"),
-        (["zzz"], "'zzz' must be a grid file, or one of report, ui"),
+        (["reprot", "grids/x.yaml"], f"'reprot' {A_GRID}; did you mean 'report'?"),
+        (["table3"], f"'table3' {A_GRID}; did you mean 'grids/table3.yaml'?"),
+        (["zzz"], f"'zzz' {A_GRID}"),
+        (["fetsch", "ravdess"], f"'fetsch' {A_GRID}; did you mean 'fetch'?"),
         (["--plan"], "a grid file must stand first, as in: runner.py grids/table3.yaml"),
         (
             ["--only", "a", "grids/table3.yaml"],
@@ -188,7 +188,7 @@ def test_other_seeds_are_refused(refusal, text):
             "--max-concurrent: must be a whole number in 1..100000, got '-2'",
         ),
     ],
-)  # fmt: skip
+)
 def test_wrong_usage_is_refused_with_one_message(refusal, words, message):
     assert refusal(*words) == f"runner.py: {message}{SEE_HELP}"
 
@@ -196,15 +196,22 @@ def test_wrong_usage_is_refused_with_one_message(refusal, words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["report"], "runner.py report: a grid file must stand first, as in: "
-         "runner.py report grids/table3.yaml"),
+        (
+            ["report"],
+            "runner.py report: a grid file must stand first, as in: "
+            "runner.py report grids/table3.yaml",
+        ),
         (["ui", "x"], "runner.py ui: options alone may stand here, found also 'x'"),
-        (["ui", "--port", "0"],
-         "runner.py ui: --port: must be a whole number in 1..65535, got '0'"),
-        (["report", "grids/table3.yaml", "--plan"],
-         "runner.py report: --plan must be an option of --help"),
+        (
+            ["ui", "--port", "0"],
+            "runner.py ui: --port: must be a whole number in 1..65535, got '0'",
+        ),
+        (
+            ["report", "grids/table3.yaml", "--plan"],
+            "runner.py report: --plan must be an option of --help",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_verb_names_itself_when_it_refuses(refusal, words, message):
     assert refusal(*words) == f"{message}{SEE_HELP}"
 
@@ -219,45 +226,72 @@ def test_a_verb_names_itself_when_it_refuses(refusal, words, message):
             "did you mean 'table3.yaml'?",
         ),
         (["grids"], "grids: must be a readable file, found: is a directory"),
-        (["report", "nosuch.yaml"], "nosuch.yaml: must be a readable file, found: no such file "
-         "or directory"),
+        (
+            ["report", "nosuch.yaml"],
+            "nosuch.yaml: must be a readable file, found: no such file or directory",
+        ),
         (["/dev/zero"], "/dev/zero: must be at most 1000000 bytes, found more"),
-        (["/dev/null"], "/dev/null: must be a mapping with the keys name, title, corpora, seeds, "
-         "selection, record_oracle, base, rows, found nothing"),
-        (["grids/table3.yaml", "--set", "foo"],
-         "grids/table3.yaml: --set foo: must be KEY=VALUE, found no '='"),
-        (["grids/table3.yaml", "--set", "trainig.epochs=3"],
-         "grids/table3.yaml: --set trainig.epochs=3: must begin with a setting of "
-         "core/config.py, got 'trainig.epochs'; did you mean 'training.epochs'?"),
-        (["grids/table3.yaml", "--set", "seed=3"],
-         "grids/table3.yaml: --set seed=3: must begin with a setting of core/config.py, "
-         "got 'seed'"),
-        (["grids/table3.yaml", "--set", "training.epochs=many"],
-         "grids/table3.yaml: --set training.epochs: must be a whole number, got 'many'"),
-        (["grids/table3.yaml", "--set", "training.epochs="],
-         "grids/table3.yaml: --set training.epochs: must be a whole number, got nothing"),
-        (["grids/table3.yaml", "--set", "training.epochs={a: 1}"],
-         "grids/table3.yaml: --set training.epochs={a: 1}: must be one value or a list of them, "
-         "found a mapping"),
-        (["grids/table3.yaml", "--set", "losses.terms=!!python/none x"],
-         "grids/table3.yaml: --set losses.terms=!!python/none x: must be plain values without "
-         "tags, found '!!python/none'"),
-        (["grids/table3.yaml", "--set", "training.epochs=\udcff"],
-         r"grids/table3.yaml: --set training.epochs=\udcff: must be UTF-8, found byte 0xff"),
-        (["grids/table3.yaml", "--encoder", ""],
-         "grids/table3.yaml: --encoder: must be a text, got ''"),
-        (["grids/table3.yaml", "--only", "hubert"],
-         "grids/table3.yaml: --only: must be a row of the grid, got 'hubert'; "
-         "did you mean 'hubert-lam'?"),
-        (["grids/table3.yaml", "--fold", "9"],
-         "grids/table3.yaml: --fold: must lie in 1..5, got 9"),
-        (["grids/table3.yaml", "--only", "x", "--fold", "6"],
-         "grids/table3.yaml: 2 problems\n  --fold: must lie in 1..5, got 6\n"
-         "  --only: must be a row of the grid, got 'x'"),
+        (
+            ["/dev/null"],
+            "/dev/null: must be a mapping with the keys name, title, corpora, seeds, "
+            "selection, record_oracle, base, rows, found nothing",
+        ),
+        (
+            ["grids/table3.yaml", "--set", "foo"],
+            "grids/table3.yaml: --set foo: must be KEY=VALUE, found no '='",
+        ),
+        (
+            ["grids/table3.yaml", "--set", "trainig.epochs=3"],
+            "grids/table3.yaml: --set trainig.epochs=3: must begin with a setting of "
+            "core/config.py, got 'trainig.epochs'; did you mean 'training.epochs'?",
+        ),
+        (
+            ["grids/table3.yaml", "--set", "seed=3"],
+            "grids/table3.yaml: --set seed=3: must begin with a setting of core/config.py, "
+            "got 'seed'",
+        ),
+        (
+            ["grids/table3.yaml", "--set", "training.epochs=many"],
+            "grids/table3.yaml: --set training.epochs: must be a whole number, got 'many'",
+        ),
+        (
+            ["grids/table3.yaml", "--set", "training.epochs="],
+            "grids/table3.yaml: --set training.epochs: must be a whole number, got nothing",
+        ),
+        (
+            ["grids/table3.yaml", "--set", "training.epochs={a: 1}"],
+            "grids/table3.yaml: --set training.epochs={a: 1}: must be one value or a list of them, "
+            "found a mapping",
+        ),
+        (
+            ["grids/table3.yaml", "--set", "losses.terms=!!python/none x"],
+            "grids/table3.yaml: --set losses.terms=!!python/none x: must be plain values without "
+            "tags, found '!!python/none'",
+        ),
+        (
+            ["grids/table3.yaml", "--set", "training.epochs=\udcff"],
+            r"grids/table3.yaml: --set training.epochs=\udcff: must be UTF-8, found byte 0xff",
+        ),
+        (
+            ["grids/table3.yaml", "--encoder", ""],
+            "grids/table3.yaml: --encoder: must be a text, got ''",
+        ),
+        (
+            ["grids/table3.yaml", "--only", "hubert"],
+            "grids/table3.yaml: --only: must be a row of the grid, got 'hubert'; "
+            "did you mean 'hubert-lam'?",
+        ),
+        (
+            ["grids/table3.yaml", "--fold", "9"],
+            "grids/table3.yaml: --fold: must lie in 1..5, got 9",
+        ),
+        (
+            ["grids/table3.yaml", "--only", "x", "--fold", "6"],
+            "grids/table3.yaml: 2 problems\n  --fold: must lie in 1..5, got 6\n"
+            "  --only: must be a row of the grid, got 'x'",
+        ),
     ],
-    ids=lambda value: " ".join(value).encode("ascii", "replace").decode()
-    if isinstance(value, list) else "",
-)  # fmt: skip
+)
 def test_a_wrong_grid_or_setting_is_refused_with_one_message(refusal, words, message):
     assert refusal(*words) == message
 

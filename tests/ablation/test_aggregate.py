@@ -6,17 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from ablation.aggregate import (
-    FoldScore,
-    SpeakerScore,
-    Spread,
-    changed_settings,
-    results_document,
-    results_text,
-    summarise,
-)
+from ablation.aggregate import Spread, changed_settings, results_document, results_text, summarise
 from ablation.grid import Cell
 from ablation.published import PublishedFigure
+from ablation.scores import FoldScore, SpeakerScore
 from core.config import RunConfig
 from core.result import EpochMetrics, FoldResult, Prediction
 

@@ -1,9 +1,9 @@
 import json
 from pathlib import Path
 
-from ablation.aggregate import FoldScore
 from ablation.published import load
 from ablation.report import summarise_grid, write_report
+from ablation.scores import FoldScore
 from tests.ablation.stand_ins import grid_of, result_of
 
 FIGURES = load(Path(__file__).resolve().parents[2] / "reports" / "published.yaml")

@@ -7,9 +7,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from ablation.aggregate import FoldScore, SpeakerScore, Summary, summarise
+from ablation.aggregate import Summary, summarise
 from ablation.grid import Cell
 from ablation.published import PublishedFigure
+from ablation.scores import FoldScore, SpeakerScore
 from ablation.tables import columns, markdown, notes, terminal
 from core.config import RunConfig
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from ablation.aggregate import FoldScore
 from ablation.provenance import Provenance
 from ablation.published import load
 from ablation.report import summarise_grid
+from ablation.scores import FoldScore
 from ablation.tracking import Tracker, TrackingError, read_scores
 from tests.ablation.stand_ins import grid_of, metrics_of, result_of, trial_of
 

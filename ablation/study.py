@@ -22,7 +22,7 @@ from ablation.scores import FoldScore
 from ablation.tracking import Tracker, TrackingError, read_scores
 from ablation.trainable import Listener, Resources, run_trials
 from core.checkpoints import fetch, fingerprint, geometry
-from core.config import EncoderConfig, run_id
+from core.config import EncoderConfig, PoolingConfig, run_id
 from core.corpora.catalog import CORPORA
 from core.corpora.utterance import CorpusError
 from core.result import EpochMetrics
@@ -50,8 +50,8 @@ def run_study(
         core.audio.AudioError: audio that can't be used.
         ablation.trainable.Interrupted: the user stopped it; what was finished is kept.
     """
-    for encoder in dict.fromkeys(cell.config.encoder for cell in grid.cells):
-        check_encoder(encoder)
+    for encoder, pooling in dict.fromkeys((c.config.encoder, c.config.pooling) for c in grid.cells):
+        check_encoder(encoder, pooling)
     corpora = {name: _corpus(name, grid, options, console) for name in grid.corpora}
     named = _by_run_id(grid.trials(), corpora)
     archive = Archive(options.runs)
@@ -106,10 +106,19 @@ def rebuild_report(grid: Grid, figures: Published, options: Options) -> Report:
     return write_report(grid, summarise_grid(grid, scores, figures), options.reports, commit)
 
 
-def check_encoder(config: EncoderConfig) -> None:
-    """Make sure, before Ray starts, that the encoder is here and has the layer asked for."""
+def check_encoder(config: EncoderConfig, pooling: PoolingConfig) -> None:
+    """Make sure, before Ray starts, that the encoder is here and fits what is asked of it.
+
+    Raises:
+        ValueError: it is not here, has no such layer, or can't be cut into so many heads.
+    """
     fetch(config)
-    geometry(config)
+    features = geometry(config).features
+    if pooling.method == "flam" and features % pooling.heads:
+        raise ValueError(
+            f"pooling.heads must divide the {features} features of {config.name!r}, "
+            f"got {pooling.heads}"
+        )
 
 
 class Listeners:

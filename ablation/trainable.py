@@ -232,10 +232,21 @@ def _cluster(resources: Resources) -> Iterator[float]:
         runtime_env={"env_vars": {"PYTHONPATH": here}} if resources.address else None,
     )
     try:
-        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
-        yield float(has_gpus) if resources.gpus is None else resources.gpus
+        yield _gpus_per_trial(resources, ray.cluster_resources())
     finally:
         ray.shutdown()
+
+
+def _gpus_per_trial(resources: Resources, there: Mapping[str, float]) -> float:
+    """Refuse what Ray would wait for forever: a trial larger than the whole cluster."""
+    gpus = float(there.get("GPU", 0) > 0) if resources.gpus is None else resources.gpus
+    for kind, wanted in (("CPU", resources.cpus), ("GPU", gpus)):
+        if wanted > there.get(kind, 0):
+            raise ValueError(
+                f"a trial must fit on the machine, asked for {wanted:g} {kind}s of "
+                f"{there.get(kind, 0):g} (--{kind.lower()}s-per-trial)"
+            )
+    return gpus
 
 
 @contextmanager

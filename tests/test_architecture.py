@@ -12,7 +12,6 @@ ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "core").rglob("*.py"))
 ABLATION = sorted((ROOT / "ablation").rglob("*.py"))
 MAX_LINES = 300
-LONGER = {"ablation/aggregate.py"}  # its documentation of results.json is a fifth of it
 
 
 def name_of(path: Path) -> str:
@@ -93,8 +92,7 @@ def test_a_plan_s_modules_need_nothing_heavy(module):
 
 @pytest.mark.parametrize("path", [ROOT / "runner.py", *ABLATION, *CORE], ids=name_of)
 def test_a_module_is_read_in_one_sitting(path):
-    if name_of(path) not in LONGER:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What every encoder keeps to, whatever its family."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -21,7 +21,9 @@ PRETRAINED = KINDS[:-1]
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One checkpoint a kind, without dropout."""
     root = tmp_path_factory.mktemp("encoders")
-    silent = dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout"), 0.0)
+    silent: dict[str, Any] = dict.fromkeys(
+        ("hidden_dropout", "attention_dropout", "activation_dropout"), 0.0
+    )
     for kind in KINDS[:-2]:
         family, norm = kind.split("-")
         save_self_supervised(root / kind, family, norm, feat_proj_dropout=0.0, **silent)

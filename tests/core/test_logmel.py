@@ -50,15 +50,15 @@ def test_its_first_frame_hears_the_whole_utterance() -> None:
     assert not torch.allclose(*frames)
 
 
-def test_it_learns_to_tell_two_tones_in_20_steps() -> None:
+def test_it_learns_to_tell_two_tones_in_40_steps() -> None:
     encoder = build("logmel-small")
     classify = nn.Linear(encoder.features, 2)
     parameters = [*encoder.parameters(), *classify.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=2e-3)
+    optimiser = torch.optim.Adam(parameters, lr=1e-3)
     labels = torch.arange(8) % 2
     times_s = torch.arange(8000) / 16_000
     tones = torch.sin(2 * math.pi * (300 + 200 * labels.unsqueeze(1)) * times_s)
-    for step in range(20):
+    for step in range(40):
         waveforms = 0.3 * tones + noise(8, 8000, seed=step)
         logits = classify(encoder(waveforms, torch.full((8,), 8000))[0].mean(1))
         loss = nn.functional.cross_entropy(logits, labels)

@@ -82,8 +82,8 @@ def test_channels_are_normalised_as_by_the_group_norm_on_the_real_frames_alone()
 
 @pytest.mark.parametrize("family", SELF_SUPERVISED)
 def test_training_drops_no_layer_and_masks_no_frame(family: str, tmp_path: Path) -> None:
-    silent = dict.fromkeys(_dropouts(family), 0.0)
-    random = {"layerdrop": 1.0, "mask_time_prob": 0.9, "mask_feature_prob": 0.9}
+    silent: dict[str, Any] = dict.fromkeys(_dropouts(family), 0.0)
+    random: dict[str, Any] = {"layerdrop": 1.0, "mask_time_prob": 0.9, "mask_feature_prob": 0.9}
     save_self_supervised(tmp_path, family, "layer", **silent, **random)
     encoder = build_encoder(EncoderConfig(name=str(tmp_path)))
     batch = noise(1, 4000), torch.tensor([4000])
@@ -94,7 +94,8 @@ def test_training_drops_no_layer_and_masks_no_frame(family: str, tmp_path: Path)
 
 @pytest.mark.parametrize("family", SELF_SUPERVISED)
 def test_dropout_is_the_checkpoints(family: str, tmp_path: Path) -> None:
-    save_self_supervised(tmp_path, family, "layer", **dict.fromkeys(_dropouts(family), 0.5))
+    half: dict[str, Any] = dict.fromkeys(_dropouts(family), 0.5)
+    save_self_supervised(tmp_path, family, "layer", **half)
     encoder = build_encoder(EncoderConfig(name=str(tmp_path)))
     dropouts = [module.p for module in encoder.modules() if isinstance(module, nn.Dropout)]
     assert set(dropouts) == {0.5}

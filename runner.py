@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ablation.study import Outcome
 
 FINISHED, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+UI_VIEW = "workflowType=machine_learning"  # else MLflow opens its pages for language models
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,7 +145,10 @@ def _ui(options: Namespace) -> int:
     words = ["mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     words += ["--port", str(options.port), "--workers", "1"]
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # a dozen idle processes otherwise
-    print(f"MLflow's UI: http://127.0.0.1:{options.port} (stop with Ctrl+C)", flush=True)
+    print(
+        f"MLflow's UI: http://127.0.0.1:{options.port}/#/experiments?{UI_VIEW} (stop with Ctrl+C)",
+        flush=True,
+    )
     return os.execv(sys.executable, [sys.executable, "-m", *words])
 
 

@@ -82,10 +82,11 @@ class Display:
             return
         self._finished += 1
         scores = result.scores()
-        self._print(
-            f"{self._name(run_id)}  WA {scores.wa:.3f}  UA {scores.ua:.3f}  "
-            f"epoch {result.best_epoch}/{result.config.training.epochs}  {clock(result.seconds)}"
-        )
+        figures = f"{self._name(run_id)}  WA {scores.wa:.3f}  UA {scores.ua:.3f}"
+        epochs = f"epoch {result.best_epoch}/{result.config.training.epochs}"
+        line = f"{figures}  {epochs}  {clock(result.seconds)}"
+        is_wide = not self._console.is_terminal or len(line) <= self._console.width
+        self._print(line if is_wide else figures)
 
     def trial_failed(self, run_id: str, reason: str) -> None:
         """Print the failure; the others go on."""

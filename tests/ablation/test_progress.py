@@ -46,6 +46,12 @@ def test_a_long_line_is_not_broken_on_a_narrow_terminal():
     assert out.getvalue().count("\n") == 1
 
 
+def test_a_narrow_terminal_loses_the_epoch_before_a_line_breaks():
+    display, out = display_of(width=70, terminal=True)
+    display.trial_finished(RUN)
+    assert out.getvalue() == f"{RUN}  plain  fold 1/4  seed 0  WA 0.750  UA 0.750\n"
+
+
 def test_a_failed_fold_is_named_with_its_reason_and_kept():
     display, out = display_of()
     display.trial_started(RUN)

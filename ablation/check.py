@@ -14,12 +14,12 @@ from rich.text import Text
 
 from ablation.check_view import render
 from ablation.copies import describe_copies, identical, second_links
-from ablation.corpora import corpus_folder
+from ablation.corpora import corpus_folder, count_differences
 from ablation.progress import bar
 from core.audio import AudioError, AudioFacts, probe
 from core.corpora import ravdess, savee
 from core.corpora.catalog import CORPORA
-from core.corpora.check import Counts, class_differences, count, differences
+from core.corpora.check import Counts, count
 from core.corpora.utterance import AUDIO_SUFFIXES, CorpusError, Parsed, Utterance, walk_files
 
 CLEAN, DIFFERS, NOT_THE_CORPUS = 0, 1, 2  # exit statuses
@@ -98,13 +98,6 @@ def check_corpus(
         *count_differences(name, parsed.utterances),
     ]
     return _report(name, folder, parsed, audio, problems)
-
-
-def count_differences(name: str, utterances: Iterable[Utterance]) -> list[str]:
-    """Say where the counts part from the paper's; empty when they agree. Opens no file."""
-    utterances = list(utterances)
-    expected = CORPORA[name].expected
-    return differences(count(utterances), expected) + class_differences(utterances, expected)
 
 
 def _report(

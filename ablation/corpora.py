@@ -1,11 +1,11 @@
 """From a folder on disk to audio that trials share: find, parse, decode once, map."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.corpora.catalog import CORPORA
-from core.corpora.check import count, differences
+from core.corpora.check import class_differences, count, differences
 from core.corpora.utterance import CorpusError, Parsed, Utterance
 from core.store import AudioStore, StoreReport, build_store
 
@@ -46,11 +46,17 @@ def corpus_folder(name: str, data: Path | None) -> Path:
     return (exact or below or [data])[0]
 
 
+def count_differences(name: str, utterances: Iterable[Utterance]) -> list[str]:
+    """Say where the counts part from the paper's; empty when they agree. Opens no file."""
+    utterances = list(utterances)
+    expected = CORPORA[name].expected
+    return differences(count(utterances), expected) + class_differences(utterances, expected)
+
+
 def deviations(name: str, parsed: Parsed) -> list[str]:
     """Where a corpus parts from the one that the paper means, in plain words."""
     missing = [f"{utterance}: no audio" for utterance in parsed.missing]
-    counted = differences(count(parsed.utterances), CORPORA[name].expected)
-    return [*counted, *parsed.problems, *missing]
+    return [*count_differences(name, parsed.utterances), *parsed.problems, *missing]
 
 
 def prepare(

@@ -109,6 +109,7 @@ def _write(archive: ZipFile, member: ZipInfo, target: Path) -> None:
             with archive.open(member) as source:
                 while chunk := source.read(CHUNK_BYTES):
                     file.write(chunk)
+        # NotImplementedError is what zipfile raises at a compression or encryption it lacks.
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise UnpackError(
                 f"{archive.filename}: {member.orig_filename!r} must be intact, found: {error}"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ablation.check import check_corpus, count_differences, verb
+from ablation.check import check_corpus, verb
 from ablation.check_view import render
+from ablation.corpora import count_differences
 from core.corpora.catalog import CORPORA
 from core.corpora.synthetic import write_corpus
 from core.corpora.utterance import CorpusError, Utterance

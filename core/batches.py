@@ -14,6 +14,7 @@ from core.mixup import apply_energy_mix, apply_length_mix, draw_mix, mixed_lengt
 from core.store import AudioStore
 
 LEAST_POOLS = 4  # O: in an epoch
+TRIM_FRAME_SAMPLES = 160  # O: 10 ms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,11 +65,12 @@ class Batcher:
         self._classes = len(classes)
         self._crop_samples = round(audio.crop_s * SAMPLE_RATE_HZ)
         self._to_peak = audio.normalise == "peak"
+        self._extents = [self._extent(item, audio.trim_db) for item in utterances]
         self._batch_size = training.batch_size
         # Never a pool that is most of a small set: its batches would be the same every epoch.
         most = len(utterances) // (LEAST_POOLS * training.batch_size)
         self._pool = training.batch_size * max(1, min(training.length_pool, most))
-        self._lengths = torch.tensor([self._length(item) for item in utterances])  # (U,)
+        self._lengths = torch.tensor([stop - start for start, stop in self._extents])  # (U,)
 
     def __len__(self) -> int:
         return -(-len(self.utterances) // self._batch_size)
@@ -111,12 +113,19 @@ class Batcher:
         places = torch.randperm(len(batches), generator=order)
         return [batches[place] for place in places.tolist()]
 
-    def _length(self, utterance: Utterance) -> int:
-        return min(self._store.lengths[utterance.name], self._crop_samples)
+    def _extent(self, utterance: Utterance, trim_db: float | None) -> tuple[int, int]:
+        """The samples of an utterance that the model may see: first, and one past the last."""
+        start, stop = 0, self._store.lengths[utterance.name]
+        if trim_db is not None:
+            start, stop = loud_extent(self._store.waveform(utterance.name), trim_db)
+        return start, min(stop, start + self._crop_samples)
 
     def _batch(self, indices: Tensor) -> Batch:
         chosen = tuple(self.utterances[index] for index in indices.tolist())
-        waveforms = [self._store.waveform(item.name)[: self._crop_samples] for item in chosen]
+        waveforms = [
+            self._store.waveform(self.utterances[index].name)[slice(*self._extents[index])]
+            for index in indices.tolist()
+        ]
         lengths = torch.tensor([len(waveform) for waveform in waveforms])
         padded = np.zeros((len(chosen), int(lengths.max())), dtype=np.float32)  # (B, N)
         for row, waveform in zip(padded, waveforms, strict=True):
@@ -139,6 +148,26 @@ def to_peak(waveforms: Tensor) -> Tensor:
     """
     peak = waveforms.abs().amax(1, keepdim=True)  # (B, 1)
     return waveforms / torch.where(peak > 0, peak, 1.0)
+
+
+def loud_extent(waveform: np.ndarray, trim_db: float) -> tuple[int, int]:
+    """Where an utterance begins and ends, silence at either end left out.
+
+    Args:
+        waveform: (N,) float at 16 kHz.
+        trim_db: How far below the power of the loudest 10 ms another 10 ms still counts as sound.
+    Returns:
+        The first sample of the first such 10 ms and one past the last of the last; all of a silent
+        utterance.
+    Source: O.
+    """
+    frames = -(-len(waveform) // TRIM_FRAME_SAMPLES)
+    padded = np.zeros(frames * TRIM_FRAME_SAMPLES, dtype=np.float32)
+    padded[: len(waveform)] = waveform
+    power = np.square(padded.reshape(frames, TRIM_FRAME_SAMPLES)).sum(1)
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-trim_db / 10))
+    start, stop = int(loud[0]) * TRIM_FRAME_SAMPLES, (int(loud[-1]) + 1) * TRIM_FRAME_SAMPLES
+    return start, min(stop, len(waveform))
 
 
 def derived_generator(seed: int, fold: int, purpose: str) -> torch.Generator:

@@ -72,6 +72,9 @@ class AudioConfig:
 
     crop_s: float = number(6.25, 0.1, 60.0)  # C (LAM): the first 100 000 samples
     normalise: Literal["peak", "none"] = "peak"  # C (LAM): peak; zero stays zero
+    # O: cut what is this far below the loudest 10 ms from both ends, before the crop; none: nothing
+    # is cut, as P and C say nothing of it. Half of a RAVDESS clip is such silence.
+    trim_db: float | None = number(None, 1.0, 120.0)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +243,10 @@ def _contradictions(config: RunConfig) -> Iterator[Problem]:
 
 
 def _corpus_contradictions(config: RunConfig) -> Iterator[Problem]:
+    """A corpus of the catalog has known folds; any other brings its own, under a scheme's name."""
     corpus = CORPORA.get(config.corpus.name)
+    if corpus is None and config.corpus.folds:
+        return
     if corpus is None:
         hint = suggest(config.corpus.name, CORPORA)
         text = f"must be one of {', '.join(CORPORA)}, got {show(config.corpus.name)}{hint}"
@@ -250,7 +256,6 @@ def _corpus_contradictions(config: RunConfig) -> Iterator[Problem]:
         hint = suggest(config.corpus.folds, corpus.schemes)
         text = f"{rule}, got {show(config.corpus.folds)}{hint}"
         yield Problem("corpus.folds", text, ("corpus.name",))
-    elif config.fold > len(corpus.schemes[config.corpus.folds].groups):
-        folds = len(corpus.schemes[config.corpus.folds].groups)
+    elif config.fold > (folds := corpus.schemes[config.corpus.folds].folds):
         text = f"must lie in 1..{folds} for {corpus.name}, got {config.fold}"
         yield Problem("fold", text, ("corpus.name", "corpus.folds"))

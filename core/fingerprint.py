@@ -36,7 +36,7 @@ class Content:
 
 
 def fingerprint(utterances: Sequence[Utterance], cache_folder: Path | None = None) -> str:
-    """Name what a corpus holds: names, labels, speakers, sessions, spans and audio bytes.
+    """Name what a corpus holds: names, labels, speakers, sessions, folds, spans and audio bytes.
 
     Equal on every machine; paths, the order and genders don't count.
 
@@ -67,7 +67,7 @@ def identity(utterances: Sequence[Utterance], contents: Mapping[Path, Content]) 
     rows = [
         [item.name, item.label, item.speaker, item.session]
         + [None if second is None else float(second) for second in (item.start_s, item.end_s)]
-        + [contents[item.path].sha256]
+        + [contents[item.path].sha256, *([item.fold] if item.fold else [])]
         for item in ordered
     ]
     return sha256(json.dumps(rows).encode()).hexdigest()[:16]

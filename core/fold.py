@@ -1,20 +1,37 @@
 """One fold from split to result: fit on training speakers, score the test speakers once."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 
 from core.batches import Batcher
 from core.config import RunConfig, run_id
-from core.corpora.catalog import CORPORA
-from core.corpora.folds import split
+from core.corpora.folds import FoldScheme, split
 from core.corpora.utterance import Utterance
 from core.encoders import fingerprint as encoder_fingerprint
 from core.result import EpochMetrics, FoldResult, Prediction
 from core.store import AudioStore
 from core.trainer import Trainer, scores_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusAudio:
+    """A corpus ready to train on; what a cluster's workers share.
+
+    Attributes:
+        classes: In the order of the logits.
+        left_out: Utterances that were skipped, their audio being unusable.
+        counts_differ: Whether it parts from the paper's corpus, with the user's leave.
+    """
+
+    classes: tuple[str, ...]
+    scheme: FoldScheme
+    utterances: tuple[Utterance, ...]
+    store: AudioStore
+    left_out: int = 0
+    counts_differ: bool = False
 
 
 class Fold:
@@ -28,26 +45,15 @@ class Fold:
     def __init__(
         self,
         config: RunConfig,
-        utterances: Sequence[Utterance],
-        store: AudioStore,
+        corpus: CorpusAudio,
         device: torch.device,
-        left_out: int = 0,
-        counts_differ: bool = False,
     ) -> None:
-        corpus = CORPORA[config.corpus.name]
-        evaluation = config.evaluation
-        parts = split(
-            utterances,
-            corpus.schemes[config.corpus.folds],
-            config.fold,
-            evaluation.selection == "validation",
-        )
+        evaluation, store = config.evaluation, corpus.store
+        holds_out = evaluation.selection == "validation"
+        parts = split(corpus.utterances, corpus.scheme, config.fold, holds_out)
         self.config = config
         self.history: list[EpochMetrics] = []
-        self._classes = corpus.classes
-        self._corpus_fingerprint = store.fingerprint
-        self._left_out = left_out
-        self._counts_differ = counts_differ
+        self._corpus = corpus
         self._trainer = Trainer(
             config, parts.train, parts.validation, store, corpus.classes, device
         )
@@ -78,27 +84,27 @@ class Fold:
             self._trainer.restore_best()
             predictions = self._trainer.predict(self._test)
             best_epoch = self._trainer.best_epoch
-        encoder = encoder_fingerprint(self.config.encoder)
+        encoder, corpus = encoder_fingerprint(self.config.encoder), self._corpus
         return FoldResult(
-            run_id=run_id(self.config, self._corpus_fingerprint, encoder),
+            run_id=run_id(self.config, corpus.store.fingerprint, encoder),
             config=self.config,
-            corpus_fingerprint=self._corpus_fingerprint,
+            corpus_fingerprint=corpus.store.fingerprint,
             encoder_fingerprint=encoder,
-            classes=self._classes,
+            classes=corpus.classes,
             loss_weights=self._trainer.loss_weights,
             history=tuple(self.history),
             best_epoch=best_epoch,
             predictions=tuple(predictions),
             seconds=sum(epoch.seconds for epoch in self.history),
             device=_device_name(self._trainer.device),
-            left_out=self._left_out,
-            counts_differ=self._counts_differ,
+            left_out=corpus.left_out,
+            counts_differ=corpus.counts_differ,
         )
 
     def _record_oracle(self, metrics: EpochMetrics) -> EpochMetrics:
         started = time.perf_counter()
         predictions = self._trainer.predict(self._test)
-        scores = scores_of(predictions, len(self._classes))
+        scores = scores_of(predictions, len(self._corpus.classes))
         if scores.ua > self._oracle_ua:
             self._oracle_ua, self._oracle_epoch = scores.ua, metrics.epoch
             self._oracle_predictions = predictions
@@ -111,13 +117,12 @@ class Fold:
 
 def run_fold(
     config: RunConfig,
-    utterances: Sequence[Utterance],
-    store: AudioStore,
+    corpus: CorpusAudio,
     on_epoch: Callable[[EpochMetrics], None] = lambda _: None,
     device: torch.device | None = None,
 ) -> FoldResult:
     """Train and score one fold in this process, without Ray or MLflow."""
-    fold = Fold(config, utterances, store, device or best_device())
+    fold = Fold(config, corpus, device or best_device())
     while not fold.finished:
         on_epoch(fold.step())
     return fold.result()

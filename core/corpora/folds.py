@@ -9,11 +9,20 @@ from core.corpora.utterance import Utterance, some_of
 
 @dataclass(frozen=True, slots=True)
 class FoldScheme:
-    """A named assignment of sessions or speakers to test folds, in fold order."""
+    """A named assignment of sessions, speakers or a fold column's values to groups, in fold order.
+
+    Each group is the test side once; of a cross-corpus scheme only the first `tested` are.
+    """
 
     name: str
-    by: Literal["session", "speaker"]
+    by: Literal["session", "speaker", "fold"]
     groups: tuple[tuple[str, ...], ...]
+    tested: int | None = None
+
+    @property
+    def folds(self) -> int:
+        """How many folds the scheme makes."""
+        return len(self.groups) if self.tested is None else self.tested
 
     def __post_init__(self) -> None:
         keys = [key for group in self.groups for key in group]
@@ -41,8 +50,8 @@ def split(
     training side (O: the paper does not say how an epoch was chosen).
     """
     count = len(scheme.groups)
-    if not 1 <= fold <= count:
-        raise ValueError(f"folds {scheme.name!r}: fold must lie in 1..{count}, got {fold}")
+    if not 1 <= fold <= scheme.folds:
+        raise ValueError(f"folds {scheme.name!r}: fold must lie in 1..{scheme.folds}, got {fold}")
     needed = 3 if hold_out_validation else 2
     if count < needed:
         sides = "train, validation and test" if hold_out_validation else "train and test"
@@ -64,7 +73,7 @@ def split(
 def _groups(utterances: Sequence[Utterance], scheme: FoldScheme) -> list[int]:
     """Find the group of each utterance; none may be left over and no group empty."""
     group_of = {key: index for index, group in enumerate(scheme.groups) for key in group}
-    keys = [u.session if scheme.by == "session" else u.speaker for u in utterances]
+    keys = [getattr(utterance, scheme.by) for utterance in utterances]
     if strangers := [key for key in keys if key not in group_of]:
         raise ValueError(
             f"folds {scheme.name!r}: every utterance must belong to a group by its {scheme.by}; "

@@ -16,12 +16,12 @@ class Utterance:
 
     name: str  # unique within a corpus
     path: Path
-    label: (
-        str  # canonical class name: angry, happy, sad, neutral, calm, fearful, disgust, surprised
-    )
+    # Of the four corpora one of angry, happy, sad, neutral, calm, fearful, disgust, surprised
+    label: str
     speaker: str
     session: str
     gender: str = ""  # F, M or unknown
+    fold: str = ""  # where a manifest assigns it, or what a cross-corpus study takes it for
     start_s: float | None = None
     end_s: float | None = None
 

@@ -17,8 +17,9 @@ import core.fold
 import core.trainer
 from core.batches import Batcher
 from core.config import RunConfig, run_id
+from core.corpora.catalog import IEMOCAP
 from core.corpora.utterance import Utterance
-from core.fold import Fold, best_device, run_fold
+from core.fold import CorpusAudio, Fold, best_device, run_fold
 from core.model import EmotionModel
 from core.result import EpochMetrics, FoldResult
 from core.trainer import Trainer
@@ -66,8 +67,19 @@ def evaluated(selection: str, record_oracle: bool = False, **changes: Any) -> Ru
     return small_config(evaluation=evaluation, **changes)
 
 
+def of(utterances: Sequence[Utterance], clips: Any, **changes: Any) -> CorpusAudio:
+    """The small corpus, under IEMOCAP's folds and classes."""
+    return CorpusAudio(
+        classes=CLASSES,
+        scheme=IEMOCAP.schemes[IEMOCAP.default_scheme],
+        utterances=tuple(utterances),
+        store=clips,
+        **changes,
+    )
+
+
 def run(config: RunConfig, utterances: Sequence[Utterance], clips: Clips) -> FoldResult:
-    return run_fold(config, utterances, clips, device=CPU)
+    return run_fold(config, of(utterances, clips), device=CPU)
 
 
 def timeless(result: FoldResult) -> FoldResult:
@@ -174,7 +186,7 @@ def test_the_dropout_of_these_tests_is_felt(monkeypatch):
 @pytest.mark.parametrize("selection", ["last", "validation"])
 def test_training_never_asks_for_a_test_utterance(selection):
     utterances, clips = tones()
-    fold = Fold(evaluated(selection), utterances, clips, CPU)
+    fold = Fold(evaluated(selection), of(utterances, clips), CPU)
     while not fold.finished:
         fold.step()
     asked = set(clips.asked)
@@ -201,7 +213,7 @@ def test_a_trainer_is_given_its_own_sessions_only(monkeypatch, selection, fold, 
     monkeypatch.setattr(core.fold, "Trainer", lambda *args: given.append(args))
     utterances, clips = tones()
     config = evaluated(selection).on_fold(fold, seed=0)
-    Fold(config, utterances, clips, CPU)
+    Fold(config, of(utterances, clips), CPU)
     ((_, trained, held_out, store, classes, _),) = given
     assert sorted(item.name for item in trained) == sorted(
         item.name for item in utterances if item.session in train
@@ -237,7 +249,7 @@ def test_the_weights_that_the_selection_picks_are_scored(
     script_scores(monkeypatch, core.fold, (0.7, 0.2, 0.7, 0.3))
     utterances, clips = tones()
     config = evaluated(selection, record_oracle, training={"epochs": 4})
-    fold = Fold(config, utterances, clips, CPU)
+    fold = Fold(config, of(utterances, clips), CPU)
     test = [item for item in utterances if item.session == TEST_SESSION]
     batcher = Batcher(test, clips, CLASSES, config.audio, config.training)
     by_epoch = []
@@ -282,9 +294,9 @@ def test_a_fold_in_one_go_equals_a_fold_in_steps():
     utterances, clips = tones()
     config = evaluated("validation", True)
     seen: list[EpochMetrics] = []
-    at_once = run_fold(config, utterances, clips, seen.append, CPU)
+    at_once = run_fold(config, of(utterances, clips), seen.append, CPU)
     assert tuple(seen) == at_once.history
-    fold = Fold(config, utterances, clips, CPU)
+    fold = Fold(config, of(utterances, clips), CPU)
     steps = [fold.step(), fold.step()]
     assert fold.finished
     stepwise = fold.result()
@@ -308,7 +320,7 @@ def test_what_ran_before_in_the_process_changes_nothing():
 def test_a_result_says_what_it_is_of():
     utterances, clips = tones()
     config = evaluated("last").on_fold(2, seed=3)
-    fold = Fold(config, utterances, clips, CPU, left_out=7, counts_differ=True)
+    fold = Fold(config, of(utterances, clips, left_out=7, counts_differ=True), CPU)
     while not fold.finished:
         fold.step()
     result = fold.result()
@@ -333,7 +345,7 @@ def test_the_time_of_an_epoch_includes_noting_the_oracle_figure(monkeypatch):
     clock = SimpleNamespace(perf_counter=count(0, 1000).__next__)
     monkeypatch.setattr(core.fold, "time", clock)
     utterances, clips = tones()
-    metrics = Fold(evaluated("last", True), utterances, clips, CPU).step()
+    metrics = Fold(evaluated("last", True), of(utterances, clips), CPU).step()
     assert 1000 < metrics.seconds < 1900
 
 

@@ -40,6 +40,7 @@ import numpy as np
 
 from ablation.scores import FoldScore
 from core.config import RunConfig
+from core.corpora.catalog import CORPORA
 from core.metrics import unweighted_accuracy, weighted_accuracy
 from core.schema import flatten
 
@@ -168,7 +169,10 @@ def results_text(document: Mapping[str, Any]) -> str:
 def changed_settings(config: RunConfig) -> dict[str, Any]:
     """The dotted settings of a row that differ from its corpus's defaults, by name."""
     own = {"fold", "seed"}  # vary within the row
-    defaults = flatten(RunConfig.from_dict({"corpus.name": config.corpus.name}).to_dict())
+    place = {"corpus.name": config.corpus.name}
+    if config.corpus.name not in CORPORA:  # it has no folds by default
+        place["corpus.folds"] = config.corpus.folds
+    defaults = flatten(RunConfig.from_dict(place).to_dict())
     return {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in sorted(flatten(config.to_dict()).items())

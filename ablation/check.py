@@ -14,13 +14,16 @@ from rich.text import Text
 
 from ablation.check_view import render
 from ablation.copies import describe_copies, identical, second_links
-from ablation.corpora import corpus_folder, count_differences
+from ablation.corpora import corpus_folder
 from ablation.progress import bar
 from core.audio import AudioError, AudioFacts, probe
 from core.corpora import ravdess, savee
 from core.corpora.catalog import CORPORA
 from core.corpora.check import Counts, count
+from core.corpora.corpus import Corpus
+from core.corpora.manifest import SUFFIXES, manifest_corpus
 from core.corpora.utterance import AUDIO_SUFFIXES, CorpusError, Parsed, Utterance, walk_files
+from core.schema import suggest
 
 CLEAN, DIFFERS, NOT_THE_CORPUS = 0, 1, 2  # exit statuses
 DEFAULT_LIMIT = 20  # O: a screenful of each kind
@@ -41,7 +44,7 @@ class CheckReport:
         problems: Every difference and defect in words, of each kind up to the limit.
     """
 
-    corpus: str
+    corpus: Corpus
     folder: Path
     counts: Counts
     audio: tuple[AudioFacts, ...]
@@ -51,7 +54,7 @@ class CheckReport:
     def to_json(self) -> dict[str, Any]:
         """The part that programs read; its keys are stable."""
         return {
-            "corpus": self.corpus,
+            "corpus": self.corpus.name,
             "utterances": self.counts.total,
             "classes": self.counts.classes,
             "sessions": self.counts.sessions,
@@ -61,7 +64,7 @@ class CheckReport:
 
 
 def check_corpus(
-    name: str,
+    corpus: Corpus,
     folder: Path,
     *,
     workers: int,
@@ -71,7 +74,8 @@ def check_corpus(
     """Compare a folder with the corpus of the paper, its audio decoded to the end.
 
     Args:
-        name: One of `CORPORA`.
+        corpus: One of `CORPORA`, or a manifest's.
+        folder: Of the corpus; or the manifest.
         workers: Threads that decode.
         limit: Problems of one kind that are named; more are counted.
         on_progress: Called with the files decoded and their number.
@@ -79,36 +83,36 @@ def check_corpus(
         CorpusError: the folder is not this corpus at all.
     """
     try:
-        parsed = CORPORA[name].parse(folder)
+        parsed = corpus.parse(*[folder for _ in corpus.sources])
     except CorpusError as error:
         if not error.problems:
             raise
         headline = str(error).partition("\n")[0]  # the corpus, but its labels can't be trusted
         parsed = Parsed(utterances=[], notes=[], missing=[], problems=error.problems)
         problems = [headline, *_some(parsed.problems, limit, "of this kind")]
-        return _report(name, folder, parsed, [], problems)
+        return _report(corpus, folder, parsed, [], problems)
     audio, unreadable = _decode_all(parsed.utterances, workers, on_progress)
     problems = [
         *_some(parsed.problems, limit, "files under a wrong name"),
-        *_some(_stray_clips(name, folder), limit, "files under a wrong name"),
-        *_some([f"{m}: its audio is missing" for m in _missing(name, parsed)], limit, "missing"),
+        *_some(_stray_clips(corpus, folder), limit, "files under a wrong name"),
+        *_some([f"{m}: its audio is missing" for m in _missing(corpus, parsed)], limit, "missing"),
         *_some([f"{path}: {why}" for path, why in unreadable.items()], limit, "unreadable files"),
-        *_some(_copies(folder, parsed), limit, "second files of one name"),
+        *_some(_copies(corpus, folder, parsed), limit, "second files of one name"),
         *_some(_identical(parsed.utterances, unreadable), limit, "groups of identical files"),
-        *count_differences(name, parsed.utterances),
+        *corpus.count_differences(parsed),
     ]
-    return _report(name, folder, parsed, audio, problems)
+    return _report(corpus, folder, parsed, audio, problems)
 
 
 def _report(
-    name: str,
+    corpus: Corpus,
     folder: Path,
     parsed: Parsed,
     audio: Iterable[AudioFacts],
     problems: Iterable[str],
 ) -> CheckReport:
     return CheckReport(
-        corpus=name,
+        corpus=corpus,
         folder=folder,
         counts=count(parsed.utterances),
         audio=tuple(audio),
@@ -153,18 +157,19 @@ def _probe(path: Path) -> AudioFacts | str:
         return error.problems[0][1]
 
 
-def _missing(name: str, parsed: Parsed) -> list[str]:
+def _missing(corpus: Corpus, parsed: Parsed) -> list[str]:
     """Name the utterances without audio, those of absent speakers too where names are known."""
-    if name not in CLIPS_OF:
+    if corpus.name not in CLIPS_OF or corpus.expected is None:
         return parsed.missing
     present = {utterance.speaker for utterance in parsed.utterances}
-    absent = [speaker for speaker in CORPORA[name].expected.speakers if speaker not in present]
-    return [*parsed.missing, *(clip for who in absent for clip in sorted(CLIPS_OF[name](who)))]
+    absent = [speaker for speaker in corpus.expected.speakers if speaker not in present]
+    clips = CLIPS_OF[corpus.name]
+    return [*parsed.missing, *(clip for who in absent for clip in sorted(clips(who)))]
 
 
-def _stray_clips(name: str, folder: Path) -> list[str]:
+def _stray_clips(corpus: Corpus, folder: Path) -> list[str]:
     """Find files that are named almost as a clip of RAVDESS; its parser passes them over."""
-    if name != "ravdess":
+    if corpus.name != "ravdess":
         return []
     return [
         f"{path}: must be named as in {ravdess.LAYOUT}"
@@ -173,7 +178,9 @@ def _stray_clips(name: str, folder: Path) -> list[str]:
     ]
 
 
-def _copies(folder: Path, parsed: Parsed) -> list[str]:
+def _copies(corpus: Corpus, folder: Path, parsed: Parsed) -> list[str]:
+    if not corpus.sources:  # a manifest says itself what belongs to it
+        return []
     kept = {utterance.path for utterance in parsed.utterances}
     linked = second_links(
         sorted(walk_files(folder, AUDIO_SUFFIXES), key=lambda path: (path not in kept, path))
@@ -200,10 +207,15 @@ def verb(arguments: Sequence[str]) -> int:
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     data = options.data or os.environ.get("SER_DATA")
     try:
-        folder = corpus_folder(options.corpus, Path(data) if data else None)
-        with bar(errors, f"decoding {options.corpus}") as on_progress:
+        if options.corpus in CORPORA:
+            corpus = CORPORA[options.corpus]
+            folder = corpus_folder(corpus.name, Path(data) if data else None)
+        else:
+            folder = Path(options.corpus)
+            corpus = manifest_corpus(folder)
+        with bar(errors, f"decoding {corpus.name}") as on_progress:
             report = check_corpus(
-                options.corpus,
+                corpus,
                 folder,
                 workers=os.cpu_count() or 1,
                 limit=options.limit,
@@ -223,10 +235,13 @@ def verb(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="runner.py check",
-        description="Compare a folder with the corpus that the paper means. Exit status: 0 it is "
-        "the same; 1 it differs, each difference named; 2 it is not this corpus.",
+        description="Compare a folder with the corpus that the paper means, or read through your "
+        "own manifest. Exit status: 0 it is the same; 1 it differs, each difference named; 2 it is "
+        "not this corpus, or no manifest.",
     )
-    parser.add_argument("corpus", choices=tuple(CORPORA), metavar="CORPUS", help=", ".join(CORPORA))
+    parser.add_argument(
+        "corpus", type=_corpus, metavar="CORPUS", help=f"{', '.join(CORPORA)}, or a manifest (CSV)"
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -242,6 +257,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"problems of one kind to name; more are counted (default {DEFAULT_LIMIT})",
     )
     return parser
+
+
+def _corpus(text: str) -> str:
+    if text in CORPORA or text.lower().endswith(SUFFIXES):
+        return text
+    rule = f"must be one of {', '.join(CORPORA)}, or a manifest ({', '.join(SUFFIXES)})"
+    raise argparse.ArgumentTypeError(f"{rule}, got {text!r}{suggest(text, CORPORA)}")
 
 
 def _limit(text: str) -> int:

@@ -1,25 +1,18 @@
 """From a folder on disk to audio that trials share: find, parse, decode once, map."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.corpora.catalog import CORPORA
-from core.corpora.check import class_differences, count, differences
-from core.corpora.utterance import CorpusError, Parsed, Utterance
+from core.corpora.corpus import Corpus
+from core.corpora.utterance import CorpusError, NotTheCorpusError, Parsed
 from core.store import AudioStore, StoreReport, build_store
 
+if TYPE_CHECKING:  # it brings torch, which finding and checking a corpus need not
+    from core.fold import CorpusAudio
+
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorpusAudio:
-    """A corpus ready to train on: what trials share, sent to each worker once."""
-
-    utterances: tuple[Utterance, ...]
-    store: AudioStore
-    left_out: int
-    counts_differ: bool
 
 
 class NoCorpusError(CorpusError):
@@ -46,41 +39,50 @@ def corpus_folder(name: str, data: Path | None) -> Path:
     return (exact or below or [data])[0]
 
 
-def count_differences(name: str, utterances: Iterable[Utterance]) -> list[str]:
-    """Say where the counts part from the paper's; empty when they agree. Opens no file."""
-    utterances = list(utterances)
-    expected = CORPORA[name].expected
-    return differences(count(utterances), expected) + class_differences(utterances, expected)
+def read_corpus(corpus: Corpus, data: Path | None) -> tuple[list[Path], Parsed]:
+    """Find a corpus and parse it: the folders it is read from, and what they hold.
 
-
-def deviations(name: str, parsed: Parsed) -> list[str]:
-    """Where a corpus parts from the one that the paper means, in plain words."""
-    missing = [f"{utterance}: no audio" for utterance in parsed.missing]
-    return [*count_differences(name, parsed.utterances), *parsed.problems, *missing]
+    Raises:
+        NoCorpusError: a folder is not at hand, so that a study of several corpora can go on
+            without this one.
+        CorpusError: a folder is there by the corpus's name and is not the corpus.
+    """
+    folders = [corpus_folder(source, data) for source in corpus.sources]
+    try:
+        return folders, corpus.parse(*folders)
+    except NotTheCorpusError as error:
+        if data in folders:  # nothing there goes by the corpus's name
+            raise NoCorpusError(str(error)) from error
+        raise
 
 
 def prepare(
-    utterances: list[Utterance],
+    corpus: Corpus,
+    scheme: str,
+    parsed: Parsed,
     stores: Path,
     *,
     workers: int,
     skip_bad_audio: bool,
     counts_differ: bool = False,
     on_progress: Progress | None = None,
-) -> tuple[CorpusAudio, StoreReport]:
+) -> tuple["CorpusAudio", StoreReport]:
     """Decode a corpus into its store, or find it there, and map it.
 
     Raises:
         core.audio.AudioError: audio that can't be used, all of it by name.
     """
+    from core.fold import CorpusAudio
+
+    utterances = parsed.utterances
     report = build_store(
         utterances, stores, workers=workers, on_progress=on_progress, skip_bad_audio=skip_bad_audio
     )
-    kept = tuple(item for item in utterances if item.name not in report.left_out)
-    store = AudioStore.open(stores, report.fingerprint)
     audio = CorpusAudio(
-        utterances=kept,
-        store=store,
+        classes=corpus.classes,
+        scheme=corpus.schemes[scheme],
+        utterances=tuple(item for item in utterances if item.name not in report.left_out),
+        store=AudioStore.open(stores, report.fingerprint),
         left_out=len(report.left_out),
         counts_differ=counts_differ,
     )

@@ -171,7 +171,7 @@ def _target(data: Path, held: Path | None) -> Path:
 def _checked(folder: Path, console: Console) -> CheckReport:
     with bar(console, "checking ravdess") as on_progress:
         return check_corpus(
-            "ravdess",
+            CORPORA["ravdess"],
             folder,
             workers=os.cpu_count() or 1,
             limit=PROBLEMS_SHOWN,

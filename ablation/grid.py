@@ -7,7 +7,7 @@ from typing import Any
 
 from ablation.demo import demo_settings
 from core.config import CorpusConfig, RunConfig
-from core.corpora.catalog import CORPORA
+from core.corpora.corpus import Corpus
 from core.schema import ConfigError, Problem, cut
 
 ENOUGH_PROBLEMS = 50  # O: reading stops there, so that a hostile file can't keep us busy
@@ -94,9 +94,18 @@ class Cell:
     row: str
     published: str
     config: RunConfig  # of fold 1 and the first seed
-    folds: int
+    corpus: Corpus
     seeds: tuple[int, ...]
-    classes: tuple[str, ...]
+
+    @property
+    def folds(self) -> int:
+        """How many folds its corpus has under its scheme."""
+        return self.corpus.schemes[self.config.corpus.folds].folds
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of the logits."""
+        return self.corpus.classes
 
     def runs(self) -> list[tuple[int, int]]:
         """Every (fold, seed), in the order of the trials."""
@@ -130,9 +139,14 @@ class Grid:
     cells: tuple[Cell, ...]
 
     @property
-    def corpora(self) -> tuple[str, ...]:
-        """The names of its corpora, in order."""
-        return tuple(dict.fromkeys(cell.config.corpus.name for cell in self.cells))
+    def corpora(self) -> dict[str, Corpus]:
+        """Its corpora by name, in order."""
+        return {cell.corpus.name: cell.corpus for cell in self.cells}
+
+    @property
+    def schemes(self) -> dict[str, str]:
+        """The name of each corpus's folds."""
+        return {cell.corpus.name: cell.config.corpus.folds for cell in self.cells}
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -152,20 +166,22 @@ class Grid:
 def expand(
     base: Mapping[str, Setting],
     rows: Sequence[Row],
-    corpora: Sequence[CorpusConfig],
+    corpora: Iterable[tuple[Corpus, str]],
     seeds: tuple[int, ...],
     overrides: Overrides,
 ) -> tuple[list[Cell], list[GridProblem]]:
-    """Make a cell of every row on every corpus, or say what is wrong with its settings."""
+    """Make a cell of every row on every corpus and scheme, or say what is wrong with a setting."""
+    corpora = tuple(corpora)
     cells: list[Cell] = []
     problems: list[GridProblem] = []
     for row in rows:
         settings = {**base, **row.settings}
-        for corpus in corpora:
+        for corpus, scheme in corpora:
             if len(problems) >= ENOUGH_PROBLEMS:
                 return cells, problems
             try:
-                config = _config(settings, corpus, seeds[0], overrides)
+                place = CorpusConfig(name=corpus.name, folds=scheme)
+                config = _config(settings, place, seeds[0], overrides)
             except ConfigError as error:
                 problems += [_located(found, row, settings, overrides) for found in error.problems]
                 continue
@@ -174,28 +190,18 @@ def expand(
                     row=row.name,
                     published=row.published,
                     config=config,
-                    folds=folds_of(corpus),
+                    corpus=corpus,
                     seeds=seeds,
-                    classes=CORPORA[corpus.name].classes,
                 )
             )
     return cells, problems
-
-
-def folds_of(corpus: CorpusConfig) -> int:
-    """How many folds a known corpus has under its scheme."""
-    return len(CORPORA[corpus.name].schemes[_scheme(corpus)].groups)
-
-
-def _scheme(corpus: CorpusConfig) -> str:
-    return corpus.folds or CORPORA[corpus.name].default_scheme
 
 
 def _config(
     settings: Mapping[str, Setting], corpus: CorpusConfig, seed: int, overrides: Overrides
 ) -> RunConfig:
     plain = {key: setting.value for key, setting in settings.items()}
-    fixed = {"corpus.name": corpus.name, "corpus.folds": _scheme(corpus), "seed": seed}
+    fixed = {"corpus.name": corpus.name, "corpus.folds": corpus.folds, "seed": seed}
     if overrides.demo:
         if not overrides.changes():  # what the demo replaces must be right all the same
             RunConfig.from_dict(plain | fixed)

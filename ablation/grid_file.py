@@ -19,14 +19,14 @@ from ablation.grid import (
     Row,
     Setting,
     expand,
-    folds_of,
 )
+from ablation.grid_corpora import KEYS as CORPORA_KEYS
+from ablation.grid_corpora import Chosen, read_corpora
 from ablation.yaml_lines import Document, Where, YamlError, read
-from core.config import CorpusConfig, RunConfig
-from core.corpora.catalog import CORPORA
-from core.schema import ConfigError, Problem, build, leaves, show, suggest
+from core.config import RunConfig
+from core.schema import leaves, show, suggest
 
-KEYS = ("name", "title", "corpora", "seeds", "selection", "record_oracle", "base", "rows")
+KEYS = ("name", "title", *CORPORA_KEYS, "seeds", "selection", "record_oracle", "base", "rows")
 ROW_KEYS = ("name", "published")
 RESERVED = ("corpus", "corpus.name", "corpus.folds", "fold", "seed")  # not for rows to set
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # names the report's folder
@@ -45,6 +45,7 @@ def load_grid(path: Path, overrides: Overrides, figures: paper.Published) -> Gri
         figures: The paper's figures, which rows may refer to.
     Raises:
         GridError: with every problem found.
+        core.corpora.utterance.CorpusError: a manifest, with all its defects.
     """
     try:
         document = read(path)
@@ -80,7 +81,7 @@ class _Reader:
         base, rows = self._base(), self._rows()
         if len(self.problems) >= ENOUGH_PROBLEMS or not self._is_small(rows, corpora, seeds):
             return None
-        cells, problems = expand(base, rows, corpora, seeds, self._overrides)
+        cells, problems = expand(base, rows, corpora.values(), seeds, self._overrides)
         self.problems += problems
         if self.problems or not cells:
             return None
@@ -95,7 +96,8 @@ class _Reader:
         )
 
     def _report(self, where: Where, key: str, text: str) -> None:
-        self.problems.append(GridProblem(self._document.line(where), key, text))
+        line = self._document.line(where) if where else 0  # nowhere: the command line
+        self.problems.append(GridProblem(line, key, text))
 
     def _name(self) -> str:
         name = self._top.get("name")
@@ -118,39 +120,9 @@ class _Reader:
             return name
         return title.strip()
 
-    def _corpora(self) -> list[CorpusConfig]:
-        found: dict[str, CorpusConfig] = {}
-        for index, entry in enumerate(self._list("corpora", "a list of corpora")):
-            where: Where = ("corpora", index)
-            label = f"corpora[{index}]"
-            if len(self.problems) >= ENOUGH_PROBLEMS:
-                break
-            settings = {"name": entry} if isinstance(entry, str) else entry
-            if not isinstance(settings, dict):
-                self._report(where, label, f"must be a name, found {show(entry)}")
-                continue
-            try:
-                corpus = build(CorpusConfig, settings)
-            except ConfigError as error:
-                self._problems(error.problems, where, label)
-                continue
-            if corpus.name not in CORPORA:
-                hint = suggest(corpus.name, CORPORA)
-                text = f"must be one of {', '.join(CORPORA)}, found {show(corpus.name)}{hint}"
-                self._report(where, label, text)
-            elif corpus.folds and corpus.folds not in CORPORA[corpus.name].schemes:
-                schemes = CORPORA[corpus.name].schemes
-                rule = f"must be one of {', '.join(schemes)} for {corpus.name}"
-                hint = suggest(corpus.folds, schemes)
-                text = f"{rule}, found {show(corpus.folds)}{hint}"
-                self._report((*where, "folds"), f"{label}.folds", text)
-            elif corpus.name in found:
-                self._report(where, label, f"{corpus.name!r} stands twice")
-            else:
-                found[corpus.name] = corpus
-        chosen = self._overrides.corpora or found
-        # The command line chooses a corpus; its folds stay those that the file names.
-        return [found.get(name) or CorpusConfig(name=name) for name in dict.fromkeys(chosen)]
+    def _corpora(self) -> Chosen:
+        overrides = self._overrides
+        return read_corpora(self._top, overrides.corpora, overrides.demo, self._report)
 
     def _list(self, key: str, rule: str) -> list[Any]:
         value = self._top.get(key)
@@ -244,18 +216,13 @@ class _Reader:
                 line = self._document.line(here)
                 flat[dotted] = Setting(member, line, f"{label}.{dotted}")
 
-    def _is_small(
-        self, rows: Sequence[Row], corpora: Sequence[CorpusConfig], seeds: Sequence[int]
-    ) -> bool:
-        trials = len(rows) * len(seeds) * sum(map(folds_of, corpora))
+    def _is_small(self, rows: Sequence[Row], corpora: Chosen, seeds: Sequence[int]) -> bool:
+        folds = sum(corpus.schemes[scheme].folds for corpus, scheme in corpora.values())
+        trials = len(rows) * len(seeds) * folds
         if trials > MAX_TRIALS:
             text = f"must make at most {MAX_TRIALS} trials (rows x folds x seeds), found {trials}"
             self._report(("rows",), "rows", text)
         return trials <= MAX_TRIALS
-
-    def _problems(self, problems: Sequence[Problem], where: Where, label: str) -> None:
-        for problem in problems:
-            self._report((*where, problem.key), f"{label}.{problem.key}", problem.text)
 
 
 def seeds_of(value: Any) -> tuple[int, ...]:

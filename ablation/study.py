@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ablation.archive import Archive
-from ablation.corpora import CorpusAudio, corpus_folder, deviations, prepare
+from ablation.corpora import NoCorpusError, prepare, read_corpus
 from ablation.demo import demo_corpus
 from ablation.grid import Grid, Trial
 from ablation.options import Options
@@ -23,8 +23,9 @@ from ablation.tracking import Tracker, TrackingError, read_scores
 from ablation.trainable import Listener, Resources, run_trials
 from core.checkpoints import fetch, fingerprint, geometry
 from core.config import EncoderConfig, PoolingConfig, run_id
-from core.corpora.catalog import CORPORA
+from core.corpora.corpus import Corpus
 from core.corpora.utterance import CorpusError
+from core.fold import CorpusAudio
 from core.result import EpochMetrics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +53,7 @@ def run_study(
     """
     for encoder, pooling in dict.fromkeys((c.config.encoder, c.config.pooling) for c in grid.cells):
         check_encoder(encoder, pooling)
-    corpora = {name: _corpus(name, grid, options, console) for name in grid.corpora}
+    corpora = _corpora(grid, options, console)
     named = _by_run_id(grid.trials(), corpora)
     archive = Archive(options.runs)
     provenance = Provenance.here(ROOT)
@@ -62,7 +63,7 @@ def run_study(
     recorder.sync()
     wanted = {key: group for key, group in named.items() if _is_wanted(group, options)}
     missing = {key: group for key, group in wanted.items() if not archive.holds(key)}
-    folds = {cell.config.corpus.name: cell.folds for cell in grid.cells}
+    folds = {cell.corpus.name: cell.folds for cell in grid.cells}
     display = Display(console, missing, folds, archive.load)
     if done := len(wanted) - len(missing):
         console.print(
@@ -144,47 +145,76 @@ class Listeners:
             listener.trial_failed(run_id, reason)
 
 
-def _corpus(name: str, grid: Grid, options: Options, console: Console) -> CorpusAudio:
+def _corpora(grid: Grid, options: Options, console: Console) -> dict[str, CorpusAudio]:
+    """Every corpus that is at hand; one that is not leaves its rows of the table empty.
+
+    Raises:
+        NoCorpusError: none of them is.
+    """
+    found: dict[str, CorpusAudio] = {}
+    absent: dict[str, NoCorpusError] = {}
+    for name, corpus in grid.corpora.items():
+        try:
+            found[name] = _corpus(corpus, grid, options, console)
+        except NoCorpusError as error:
+            absent[name] = error
+    if not found:
+        raise next(iter(absent.values()))
+    for name, reason in absent.items():
+        text = f"{name}: skipped, its rows stay empty: {reason}"
+        console.print(Text(text, style="yellow"))
+    return found
+
+
+def _corpus(corpus: Corpus, grid: Grid, options: Options, console: Console) -> CorpusAudio:
+    name = corpus.name
     if grid.demo:
         with bar(console, f"writing synthetic {name}") as on_progress:
-            folder = demo_corpus(name, options.runs, on_progress)
+            folders = [demo_corpus(part, options.runs, on_progress) for part in corpus.sources]
+        parsed, deviating = corpus.parse(*folders), []
     else:
-        folder = corpus_folder(name, options.data)
-    parsed = CORPORA[name].parse(folder)
+        folders, parsed = read_corpus(corpus, options.data)
+        deviating = corpus.deviations(parsed)
     for note in parsed.notes:
         console.print(Text(f"{name}: {note}", style="dim"))
-    deviating = [] if grid.demo else deviations(name, parsed)
     if deviating:
-        _accept(name, folder, deviating, options, console)
+        _accept(corpus, folders, deviating, options, console)
     with bar(console, f"decoding {name}") as on_progress:
         audio, report = prepare(
-            parsed.utterances,
+            corpus,
+            grid.schemes[name],
+            parsed,
             options.runs / "store",
             workers=os.cpu_count() or 1,
             skip_bad_audio=options.skip_bad_audio,
             counts_differ=bool(deviating),
             on_progress=on_progress,
         )
+    source = " and ".join(map(str, folders)) or "its manifest"
     hours = report.total_s / 3600
-    console.print(Text(f"{name}: {report.utterances} utterances, {hours:.1f} hours, from {folder}"))
+    console.print(Text(f"{name}: {report.utterances} utterances, {hours:.1f} hours, from {source}"))
     for utterance, reason in report.left_out.items():
         console.print(Text(f"{name}: left out {utterance}: {reason}", style="yellow"))
     return audio
 
 
 def _accept(
-    name: str, folder: Path, deviating: Sequence[str], options: Options, console: Console
+    corpus: Corpus,
+    folders: Sequence[Path],
+    deviating: Sequence[str],
+    options: Options,
+    console: Console,
 ) -> None:
     """Go on with another corpus than the paper's only where the user says so."""
     if not options.accept_counts:
         raise CorpusError(
-            f"{folder} must be {CORPORA[name].title} as the paper has it, or be accepted as it is "
-            "with --accept-counts; found:",
+            f"{' and '.join(map(str, folders))} must be {corpus.title} as the paper has it, or be "
+            "accepted as it is with --accept-counts; found:",
             deviating,
         )
     count = len(deviating)
-    text = f"{name}: {count} difference{'s' if count > 1 else ''} from the paper's corpus, accepted"
-    console.print(Text(text, style="yellow"))
+    differences = f"{count} difference{'s' if count > 1 else ''} from the paper's corpus, accepted"
+    console.print(Text(f"{corpus.name}: {differences}", style="yellow"))
 
 
 def _by_run_id(
@@ -193,9 +223,10 @@ def _by_run_id(
     """Trials by identity; rows that are the same experiment share one training."""
     named: dict[str, list[Trial]] = {}
     for trial in trials:
-        corpus = corpora[trial.config.corpus.name].store.fingerprint
-        key = run_id(trial.config, corpus, fingerprint(trial.config.encoder))
-        named.setdefault(key, []).append(trial)
+        if corpus := corpora.get(trial.config.corpus.name):
+            encoder = fingerprint(trial.config.encoder)
+            key = run_id(trial.config, corpus.store.fingerprint, encoder)
+            named.setdefault(key, []).append(trial)
     return named
 
 

@@ -147,6 +147,8 @@ def notes(summaries: Sequence[Summary], selection: str, commit: str = "") -> lis
     other = dict.fromkeys(summary.corpus for summary in summaries if summary.counts_differ)
     if other:
         found.append(f"Not the paper's corpus in number, as its counts differ: {', '.join(other)}.")
+    remarks = {s.corpus: s.cell.corpus.remark for s in summaries if s.cell.corpus.remark}
+    found += [f"{corpus}: {remark}." for corpus, remark in remarks.items()]
     if commit:
         found.append(f"Code: commit {commit}.")
     return found

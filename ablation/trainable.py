@@ -21,9 +21,8 @@ from ray.tune.callback import Callback
 from ray.tune.experiment import Trial as TuneTrial
 
 from ablation.archive import Archive, write_whole
-from ablation.corpora import CorpusAudio
 from core.config import RunConfig
-from core.fold import Fold, best_device
+from core.fold import CorpusAudio, Fold, best_device
 from core.result import EpochMetrics
 
 RETRIES = 2  # O: of a killed process or a lost node; an exception of our own would come again
@@ -100,15 +99,8 @@ class FoldTrainable(tune.Trainable):
 
     def _step(self) -> dict[str, Any]:
         if self._fold is None:
-            audio = self._corpora[self._config.corpus.name]
-            self._fold = Fold(
-                self._config,
-                audio.utterances,
-                audio.store,
-                best_device(),
-                audio.left_out,
-                audio.counts_differ,
-            )
+            corpus = self._corpora[self._config.corpus.name]
+            self._fold = Fold(self._config, corpus, best_device())
         metrics = self._fold.step()
         report: dict[str, Any] = {"done": self._fold.finished, "metrics": asdict(metrics)}
         if self._fold.finished:

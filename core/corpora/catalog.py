@@ -1,30 +1,11 @@
 """The four corpora of the paper: classes in order, folds, expected counts, where to get them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from core.corpora import iemocap, msp_improv, ravdess, savee
 from core.corpora.check import Expected
+from core.corpora.corpus import Corpus
 from core.corpora.folds import FoldScheme
-from core.corpora.utterance import Parsed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Corpus:
-    """All that is known of a corpus before its folder is seen."""
-
-    name: str
-    title: str
-    classes: tuple[str, ...]  # the order of the logits
-    parse: Callable[[Path], Parsed]
-    schemes: dict[str, FoldScheme]
-    default_scheme: str
-    expected: Expected
-    where_to_get: str
-    layout: str  # what the folder must hold
-    licence: str
 
 
 def _schemes(*schemes: FoldScheme) -> dict[str, FoldScheme]:
@@ -60,6 +41,7 @@ IEMOCAP = Corpus(
     title=iemocap.TITLE,
     classes=("angry", "happy", "sad", "neutral"),
     parse=iemocap.parse,
+    sources=("iemocap",),
     schemes=_schemes(_leave_one_out("session", tuple(IEMOCAP_SESSIONS))),  # P §3.1
     default_scheme="leave-one-session-out",
     expected=Expected(
@@ -82,6 +64,7 @@ MSP_IMPROV = Corpus(
     title=msp_improv.TITLE,
     classes=("angry", "happy", "sad", "neutral"),
     parse=msp_improv.parse,
+    sources=("msp_improv",),
     schemes=_schemes(_leave_one_out("session", ("1", "2", "3", "4", "5", "6"))),  # P §3.1
     default_scheme="leave-one-session-out",
     # The release's own totals: 7798 of 8438 turns (P §3.1). Its counts by session and speaker are
@@ -101,6 +84,7 @@ RAVDESS = Corpus(
     title=ravdess.TITLE,
     classes=("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"),
     parse=ravdess.parse,
+    sources=("ravdess",),
     # P §3.1 says six subject-independent folds and not which; all three below are published.
     schemes=_schemes(
         FoldScheme(  # as HiCMAE
@@ -147,6 +131,7 @@ SAVEE = Corpus(
     title=savee.TITLE,
     classes=("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised"),
     parse=savee.parse,
+    sources=("savee",),
     schemes=_schemes(_leave_one_out("speaker", savee.SPEAKERS)),  # P §3.1
     default_scheme="leave-one-speaker-out",
     expected=Expected(

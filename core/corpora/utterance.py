@@ -53,7 +53,11 @@ class CorpusError(ValueError):
         super().__init__("\n".join([headline, *shown]))
 
 
-def not_the_corpus(root: Path, title: str, layout: str) -> CorpusError:
+class NotTheCorpusError(CorpusError):
+    """A folder that holds nothing of the corpus it should be."""
+
+
+def not_the_corpus(root: Path, title: str, layout: str) -> NotTheCorpusError:
     """Say which layout was expected below a folder and what is there instead."""
     if not root.exists():
         found = "no such folder"
@@ -61,7 +65,7 @@ def not_the_corpus(root: Path, title: str, layout: str) -> CorpusError:
         found = "a file"
     else:
         found = some_of(sorted(path.name for path in root.iterdir())) or "an empty folder"
-    return CorpusError(f"{root} is not {title}: it must hold {layout}; found {found}")
+    return NotTheCorpusError(f"{root} is not {title}: it must hold {layout}; found {found}")
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -1,9 +1,13 @@
 """Grids, trials and results made by hand, for tests that train nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ablation.grid import Cell, Grid, Trial
 from core.config import RunConfig
+from core.corpora.catalog import CORPORA
+from core.corpora.corpus import Corpus
+from core.corpora.folds import FoldScheme
 from core.result import EpochMetrics, FoldResult, Prediction
 
 SAVEE = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
@@ -21,9 +25,20 @@ def config_of(fold: int = 1, seed: int = 0, epochs: int = 2) -> RunConfig:
     )
 
 
+def corpus_of(config: RunConfig, folds: int, classes: tuple[str, ...]) -> Corpus:
+    """The config's corpus with another number of folds and other classes."""
+    scheme = config.corpus.folds
+    groups = tuple((str(fold),) for fold in range(folds))
+    return replace(
+        CORPORA[config.corpus.name],
+        classes=classes,
+        schemes={scheme: FoldScheme(scheme, "speaker", groups)},
+    )
+
+
 def grid_of(rows: tuple[str, ...] = ("plain", "full"), demo: bool = False) -> Grid:
     cells = [
-        Cell(row=row, published="", config=config_of(), folds=4, seeds=(0,), classes=SAVEE)
+        Cell(row=row, published="", config=config_of(), corpus=CORPORA["savee"], seeds=(0,))
         for row in rows
     ]
     return Grid(

@@ -12,6 +12,7 @@ from ablation.published import PublishedFigure
 from ablation.scores import FoldScore, SpeakerScore
 from core.config import RunConfig
 from core.result import EpochMetrics, FoldResult, Prediction
+from tests.ablation.stand_ins import corpus_of
 
 FIGURE = PublishedFigure(
     reference="table3.12", corpus="iemocap", encoder="wavlm-large", wa=0.7763, ua=0.781
@@ -19,13 +20,13 @@ FIGURE = PublishedFigure(
 
 
 def cell_of(folds=3, seeds=(0,), **settings) -> Cell:
+    config = RunConfig.from_dict(settings)
     return Cell(
         row="wavlm-eam",
         published="table3.8",
-        config=RunConfig.from_dict(settings),
-        folds=folds,
+        config=config,
+        corpus=corpus_of(config, folds, ("angry", "sad")),
         seeds=seeds,
-        classes=("angry", "sad"),
     )
 
 

@@ -10,10 +10,9 @@ from rich.console import Console
 
 from ablation.check import check_corpus, verb
 from ablation.check_view import render
-from ablation.corpora import count_differences
 from core.corpora.catalog import CORPORA
 from core.corpora.synthetic import write_corpus
-from core.corpora.utterance import CorpusError, Utterance
+from core.corpora.utterance import CorpusError, Parsed, Utterance
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def ravdess(shared):
 
 
 def check(name, folder, limit=20):
-    return check_corpus(name, folder, workers=2, limit=limit)
+    return check_corpus(CORPORA[name], folder, workers=2, limit=limit)
 
 
 def linked(source: Path, folder: Path) -> Path:
@@ -206,6 +205,10 @@ def test_a_wrong_label_in_iemocap_shows_in_its_session():
             for n in range(number)
         ]
 
+    def differences_of(utterances):
+        parsed = Parsed(utterances=utterances, notes=[], missing=[])
+        return CORPORA["iemocap"].count_differences(parsed)
+
     expected = CORPORA["iemocap"].expected
     utterances = []
     for session, classes in expected.session_classes.items():
@@ -215,10 +218,10 @@ def test_a_wrong_label_in_iemocap_shows_in_its_session():
             women -= first
             utterances += turns(session, label, first, "F")
             utterances += turns(session, label, number - first, "M")
-    assert count_differences("iemocap", utterances) == []
+    assert differences_of(utterances) == []
     wrong = next(i for i, u in enumerate(utterances) if (u.session, u.label) == ("3", "sad"))
     utterances[wrong] = turns("3", "angry", 1, utterances[wrong].gender)[0]
-    assert count_differences("iemocap", utterances) == [
+    assert differences_of(utterances) == [
         "angry: 1104 utterances, the paper's corpus has 1103",
         "sad: 1083 utterances, the paper's corpus has 1084",
         "session 3, angry: 241 utterances, the paper's corpus has 240",
@@ -283,12 +286,19 @@ def test_without_a_folder_the_command_says_what_to_give(capsys, monkeypatch):
     assert "must be given with --data DIR or SER_DATA" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["savee", "--limit", "0"], ["cremad"]])
-def test_wrong_usage_is_refused(words, capsys):
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (["savee", "--limit", "0"], "must be a whole number in 1..1000000, got '0'"),
+        (["cremad"], "must be one of iemocap, msp_improv, ravdess, savee, or a manifest"),
+        (["ravdes"], "got 'ravdes'; did you mean 'ravdess'?"),
+    ],
+)
+def test_wrong_usage_is_refused(words, rule, capsys):
     with pytest.raises(SystemExit) as caught:
         verb(words)
     assert caught.value.code == 2
-    assert "must be a whole number" in (text := capsys.readouterr().err) or "invalid choice" in text
+    assert rule in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -314,3 +324,25 @@ def test_names_of_any_bytes_can_be_shown(savee, tmp_path):
     text = shown(report, 400)
     assert "\\x1b[31mb\\udcff" in text
     json.loads(json.dumps(report.to_json()))
+
+
+def test_a_manifest_is_read_through_and_counted(tmp_path, capsys):
+    folder = write_corpus("savee", tmp_path / "data", 0, 14)
+    rows = [
+        f"{item.path.relative_to(tmp_path)},{item.label},{item.speaker}"
+        for item in CORPORA["savee"].parse(folder).utterances
+    ]
+    manifest = tmp_path / "mine.csv"
+    manifest.write_text("\n".join(["path,label,speaker", *rows]))
+    assert verb([str(manifest), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["corpus"], report["utterances"], report["problems"]) == ("mine", 56, [])
+    assert report["speakers"] == dict.fromkeys(("DC", "JE", "JK", "KL"), 14)
+    assert verb([str(manifest)]) == 0
+    assert "clean: every file can be read" in capsys.readouterr().out
+
+    (tmp_path / rows[3].partition(",")[0]).write_bytes(b"RIFF")
+    assert verb([str(manifest)]) == 1
+    manifest.write_text("path,label\n")
+    assert verb([str(manifest)]) == 2
+    assert "line 1: " in capsys.readouterr().err

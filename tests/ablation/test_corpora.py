@@ -1,8 +1,21 @@
 import pytest
 
-from ablation.corpora import NoCorpusError, corpus_folder, deviations, prepare
+from ablation.corpora import NoCorpusError, corpus_folder, prepare
 from core.corpora.catalog import CORPORA
 from core.corpora.synthetic import write_corpus
+
+SAVEE = CORPORA["savee"]
+
+
+def decoded(parsed, tmp_path, *, skip_bad_audio):
+    return prepare(
+        SAVEE,
+        SAVEE.default_scheme,
+        parsed,
+        tmp_path / "store",
+        workers=1,
+        skip_bad_audio=skip_bad_audio,
+    )
 
 
 @pytest.mark.parametrize("folder", ["ravdess", "RAVDESS", "Ravdess_speech"])
@@ -32,11 +45,11 @@ def test_without_data_the_message_names_the_ways_out(tmp_path):
 
 def test_a_corpus_is_compared_with_the_papers_and_prepared_as_it_is(tmp_path):
     folder = write_corpus("savee", tmp_path / "data", 0, 14)
-    parsed = CORPORA["savee"].parse(folder)
-    found = deviations("savee", parsed)
+    parsed = SAVEE.parse(folder)
+    found = SAVEE.deviations(parsed)
     assert found[0] == "in all: 56 utterances, the paper's corpus has 480"
     assert "DC_a15: no audio" in found
-    audio, report = prepare(parsed.utterances, tmp_path / "store", workers=1, skip_bad_audio=False)
+    audio, report = decoded(parsed, tmp_path, skip_bad_audio=False)
     assert len(audio.utterances) == report.utterances == 56
     assert audio.left_out == 0
     assert report.built is True
@@ -44,9 +57,9 @@ def test_a_corpus_is_compared_with_the_papers_and_prepared_as_it_is(tmp_path):
 
 def test_left_out_audio_is_not_trained_on_and_is_counted(tmp_path):
     folder = write_corpus("savee", tmp_path / "data", 0, 14)
-    parsed = CORPORA["savee"].parse(folder)
+    parsed = SAVEE.parse(folder)
     parsed.utterances[3].path.write_bytes(b"")
-    audio, report = prepare(parsed.utterances, tmp_path / "store", workers=1, skip_bad_audio=True)
+    audio, report = decoded(parsed, tmp_path, skip_bad_audio=True)
     assert audio.left_out == 1
     assert parsed.utterances[3] not in audio.utterances
     assert list(report.left_out) == [parsed.utterances[3].name]

@@ -16,6 +16,7 @@ from ablation.check import check_corpus
 from ablation.download import DownloadError, Remote
 from ablation.fetch import ARCHIVE_NAME, CLIPS, FetchError, LicenceError, fetch_ravdess, verb
 from ablation.unpack import UnpackError
+from core.corpora.catalog import CORPORA
 from tests.ablation.unreliable_server import answer, break_off, hang_up, serve
 
 
@@ -94,7 +95,7 @@ def test_ravdess_arrives_through_a_bad_connection_and_checks_clean(fetch, tmp_pa
     fetch.site.tricks.extend([break_off(50_000), answer(503)])
     assert fetch(data) == data / "ravdess"
     assert fetch.site.ranges == [None, "bytes=50000-", "bytes=50000-"]
-    report = check_corpus("ravdess", data / "ravdess", workers=2, limit=5)
+    report = check_corpus(CORPORA["ravdess"], data / "ravdess", workers=2, limit=5)
     assert report.problems == ()
     assert names_in(data) == [ARCHIVE_NAME, "ravdess"]
     assert "CC BY-NC-SA 4.0" in fetch.text

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from ablation.grid import (
     SHOWN_PROBLEMS,
     Cell,
@@ -14,11 +12,12 @@ from ablation.grid import (
     Row,
     Setting,
     expand,
-    folds_of,
 )
-from core.config import CorpusConfig, RunConfig, config_key
+from core.config import RunConfig, config_key
+from core.corpora.catalog import CORPORA
+from tests.ablation.stand_ins import corpus_of
 
-SAVEE = (CorpusConfig(name="savee"),)
+SAVEE = ((CORPORA["savee"], "leave-one-speaker-out"),)
 
 
 def row_of(name="a", line=7, **settings) -> Row:
@@ -43,7 +42,8 @@ def problems_of(*rows, base=None, overrides=None) -> list[str]:
 
 def cell_of(row="a", folds=2, seeds=(0,), **settings) -> Cell:
     config = RunConfig.from_dict({key.replace("__", "."): v for key, v in settings.items()})
-    return Cell(row=row, published="", config=config, folds=folds, seeds=seeds, classes=("x", "y"))
+    corpus = corpus_of(config, folds, ("x", "y"))
+    return Cell(row=row, published="", config=config, corpus=corpus, seeds=seeds)
 
 
 def test_trials_are_every_fold_under_every_seed():
@@ -65,13 +65,16 @@ def test_a_grid_lists_rows_and_corpora_once_in_order():
         name="g", title="G", path=Path("g"), demo=True, selection="last", cells=tuple(cells)
     )
     assert grid.rows == ("late", "early")
-    assert grid.corpora == ("savee", "iemocap")
+    assert tuple(grid.corpora) == ("savee", "iemocap")
     assert grid.study == "g-demo"
     assert [trial.row for trial in grid.trials()] == ["late"] * 4 + ["early"] * 4
 
 
 def test_every_row_is_expanded_on_every_corpus():
-    corpora = (CorpusConfig(name="iemocap"), CorpusConfig(name="ravdess", folds="luna-jimenez"))
+    corpora = (
+        (CORPORA["iemocap"], "leave-one-session-out"),
+        (CORPORA["ravdess"], "luna-jimenez"),
+    )
     rows = (row_of("a"), row_of("b", mixup__method="lam"))
     cells, problems = expand({}, rows, corpora, (5, 6), Overrides())
     assert not problems
@@ -81,20 +84,6 @@ def test_every_row_is_expanded_on_every_corpus():
     ]
     assert {(c.seeds, c.config.seed, c.config.fold) for c in cells} == {((5, 6), 5, 1)}
     assert cells[0].classes == ("angry", "happy", "sad", "neutral")
-
-
-@pytest.mark.parametrize(
-    ("corpus", "scheme", "folds"),
-    [
-        ("iemocap", "", 5),
-        ("msp_improv", "", 6),
-        ("ravdess", "", 6),
-        ("ravdess", "luna-jimenez", 5),
-        ("savee", "", 4),
-    ],
-)
-def test_folds_are_those_of_the_scheme(corpus, scheme, folds):
-    assert folds_of(CorpusConfig(name=corpus, folds=scheme)) == folds
 
 
 def test_the_command_line_wins_over_the_row_and_the_row_over_the_base():

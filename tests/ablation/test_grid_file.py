@@ -99,7 +99,7 @@ def test_corpora_may_name_their_folds(grid_of):
     grid = grid_of(
         "name: study\ncorpora: [{name: ravdess, folds: luna-jimenez}, savee]\nrows: [{name: a}]\n"
     )
-    assert grid.corpora == ("ravdess", "savee")
+    assert tuple(grid.corpora) == ("ravdess", "savee")
     assert [cell.folds for cell in grid.cells] == [5, 4]
     assert grid.cells[0].config.corpus.folds == "luna-jimenez"
 
@@ -126,7 +126,7 @@ def test_a_title_may_hold_any_printable_text(grid_of):
 def test_the_command_line_chooses_corpora_and_keeps_the_file_s_folds(grid_of):
     text = "name: s\ncorpora: [iemocap, {name: ravdess, folds: emobox}]\nrows: [{name: a}]\n"
     grid = grid_of(text, corpora=("savee", "ravdess", "savee"))
-    assert grid.corpora == ("savee", "ravdess")
+    assert tuple(grid.corpora) == ("savee", "ravdess")
     assert grid.cells[1].config.corpus.folds == "emobox"
 
 
@@ -194,7 +194,7 @@ RESERVED = "is set by `corpora`, the folds and `seeds`, not here"
         (
             SMALL.replace("[savee]", "[savee, ravdes]"),
             "line 2: corpora[1]: must be one of iemocap, msp_improv, ravdess, savee, "
-            "found 'ravdes'; did you mean 'ravdess'?",
+            "or {manifest: FILE}, found 'ravdes'; did you mean 'ravdess'?",
         ),
         (
             SMALL.replace("[savee]", "savee"),
@@ -307,7 +307,10 @@ def test_a_wrong_file_is_refused_with_line_and_suggestion(refusal, text, problem
     assert refusal(text) == [problem]
 
 
-KEYS = "name, title, corpora, seeds, selection, record_oracle, base, rows"
+KEYS = (
+    "name, title, corpora, train_on, test_on, class_map, seeds, selection, record_oracle, base, "
+    "rows"
+)
 
 
 @pytest.mark.parametrize(

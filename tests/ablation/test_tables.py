@@ -13,6 +13,7 @@ from ablation.published import PublishedFigure
 from ablation.scores import FoldScore, SpeakerScore
 from ablation.tables import columns, markdown, notes, terminal
 from core.config import RunConfig
+from tests.ablation.stand_ins import corpus_of
 
 KL_CENTER = {"losses.terms": ["kl", "center"], "losses.weighting": "fixed"}
 
@@ -30,9 +31,8 @@ def summary_of(row, rates, published=None, *, folds=2, seeds=(0,), **settings) -
         row=row,
         published=published.reference if published else "",
         config=config,
-        folds=folds,
+        corpus=corpus_of(config, folds, ("angry", "sad")),
         seeds=seeds,
-        classes=("angry", "sad"),
     )
     runs = [(fold, seed) for seed in seeds for fold in range(1, folds + 1)]
     scores = [

@@ -253,6 +253,7 @@ def test_calibrating_uses_up_no_randomness():
         utterances, clips = tones()
         config = small_config(losses={"weighting": weighting})
         trainer = Trainer(config, utterances, [], clips, CLASSES, CPU)
+        assert tuple(trainer.loss_weights) == TERMS
         assert bool(clips.asked) == (weighting == "calibrated")
         clips.asked.clear()
         trainer.train_epoch()
@@ -380,6 +381,7 @@ def test_a_loss_that_is_no_number_is_named_with_epoch_step_and_utterances(
 
 def test_weights_that_are_no_numbers_break_every_term_they_reach():
     trainer = make_trainer(small_config())
+    assert trainer.loss_weights  # calibrated while the weights were whole
     trainer.model.project.weight.data.fill_(math.nan)  # SupCon has its own projection
     with pytest.raises(
         TrainingError,
@@ -499,11 +501,11 @@ def test_training_trains_and_judging_judges(monkeypatch):
 
     monkeypatch.setattr("core.trainer.EmotionModel", Noted)
     trainer = make_trainer(small_config(losses={"calibration_batches": 2}), held_out="2")
-    assert modes == [(False, False)] * 2
-    for _ in range(2):
+    calibrating = [(False, False)] * 2
+    for before in (calibrating, []):
         modes.clear()
         trainer.train_epoch()
-        assert modes == [(True, True)] * 3 + [(False, False)]
+        assert modes == before + [(True, True)] * 3 + [(False, False)]
 
 
 def test_the_held_out_group_is_scored_after_each_epoch():

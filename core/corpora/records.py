@@ -10,6 +10,7 @@ import math
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,8 +128,8 @@ def _csv_table(text: str, known: Collection[str], problems: Problems) -> Table:
     line, header = next(records, (1, list[str]()))
     names = [name.strip(BLANKS) for name in header]
     table = Table(list(dict.fromkeys(names)), line)
-    for name in table.columns:
-        if name and (times := names.count(name)) > 1:
+    for name, times in Counter(names).items():
+        if name and times > 1:
             problems.add(line, f"must name {show(name)} once, found it {times} times")
             table.doubled.add(name)
     for line, cells in records:
@@ -208,8 +209,8 @@ def _json_object(line: int, written: str, problems: Problems) -> dict[str, Any] 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(record := dict(pairs)) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"one that names {show(max(names, key=names.count))} twice")
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"one that names {show(name)} twice")
     return record
 
 

@@ -106,6 +106,7 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
         gpus=options.gpus_per_trial,
         address=options.address,
         at_once=options.max_concurrent,
+        checkpoint_epochs=options.checkpoint_epochs,
     )
     console = _console()
     try:
@@ -113,7 +114,7 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
     except (ValueError, OSError) as error:  # data, encoders and folders say what is wrong
         return _refuse(str(error))
     except Interrupted:
-        _error("interrupted; finished folds are kept, the same command continues")
+        _error("interrupted; finished epochs are kept, the same command continues")
         return INTERRUPTED
     _print_table(console, grid, outcome.report)
     return _print_problems(outcome)

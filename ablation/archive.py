@@ -41,6 +41,10 @@ class Archive:
         """Where everything about one run lies."""
         return self._folder / run_id
 
+    def checkpoints(self, run_id: str) -> Path:
+        """Where the checkpoints of one run lie while it is under way."""
+        return self.folder(run_id) / "checkpoints"
+
     def holds(self, run_id: str) -> bool:
         """Whether this fold is finished."""
         return (self.folder(run_id) / "result.json").is_file()

@@ -129,6 +129,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-concurrent", type=_count, metavar="N", help="trials at once, at most")
     group.add_argument(
+        "--checkpoint-epochs",
+        type=_epochs,
+        default=1,
+        metavar="N",
+        help="a checkpoint after every N epochs; 0: none (default 1)",
+    )
+    group.add_argument(
         "--address", metavar="ADDRESS", help="join a running Ray cluster: auto or ray://..."
     )
 
@@ -266,6 +273,10 @@ def _share_above_0(text: str) -> float:
     if not value:
         raise argparse.ArgumentTypeError(f"must be above 0, got {text!r}")
     return value
+
+
+def _epochs(text: str) -> int:
+    return 0 if text == "0" else _whole(text, MAX_COUNT)
 
 
 def _count(text: str) -> int:

@@ -65,6 +65,10 @@ class Display:
         """A retried trial starts again: its clock does too."""
         self._running[run_id] = _Running(self._trials[run_id][0])
 
+    def trial_remarked(self, run_id: str, remark: str) -> None:
+        """Print what is worth knowing of a trial that goes on."""
+        self._print(f"{self._name(run_id)}  {remark}", style="yellow")
+
     def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
         """Note an epoch; without a live view, print one now and then."""
         running = self._running.setdefault(run_id, _Running(self._trials[run_id][0]))

@@ -37,6 +37,9 @@ class Recorder:
         """Open the fold's run."""
         self._for_each(run_id, lambda tracker, trial: tracker.start(trial, run_id))
 
+    def trial_remarked(self, run_id: str, remark: str) -> None:
+        """Nothing: what a checkpoint was like is no result."""
+
     def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
         """Log one epoch."""
         self._for_each(run_id, lambda tracker, trial: tracker.epoch(trial, run_id, metrics))

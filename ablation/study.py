@@ -132,6 +132,10 @@ class Listeners:
         for listener in self._listeners:
             listener.trial_started(run_id)
 
+    def trial_remarked(self, run_id: str, remark: str) -> None:
+        for listener in self._listeners:
+            listener.trial_remarked(run_id, remark)
+
     def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
         for listener in self._listeners:
             listener.epoch_finished(run_id, metrics)

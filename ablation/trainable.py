@@ -24,6 +24,7 @@ from ablation.archive import Archive, write_whole
 from core.config import RunConfig
 from core.fold import CorpusAudio, Fold, best_device
 from core.result import EpochMetrics
+from core.snapshots import discard
 
 RETRIES = 2  # O: of a killed process or a lost node; an exception of our own would come again
 
@@ -36,6 +37,7 @@ class Resources:
     gpus: float | None = None  # None: a whole one each where the cluster has any
     address: str | None = None  # of a running Ray cluster; None starts one on this machine
     at_once: int | None = None  # at most so many trials beside one another
+    checkpoint_epochs: int = 1  # a checkpoint after every so many epochs; 0: none
 
 
 class Interrupted(BaseException):
@@ -46,6 +48,7 @@ class Listener(Protocol):
     """Who follows the trials; every call comes from the driver's own thread."""
 
     def trial_started(self, run_id: str) -> None: ...
+    def trial_remarked(self, run_id: str, remark: str) -> None: ...
     def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None: ...
     def trial_finished(self, run_id: str) -> None: ...
     def trial_failed(self, run_id: str, reason: str) -> None: ...
@@ -60,11 +63,13 @@ class FoldTrainable(tune.Trainable):
         corpora: Mapping[str, CorpusAudio],
         runs: Path,
         here: Path,
+        checkpoint_epochs: int,
     ) -> None:
         """Tune may set up an actor for a trial that already runs in another: nothing is written."""
         os.chdir(here)  # relative paths in a grid are meant from where the runner was started
         self._corpora = corpora
         self._archive = Archive(runs)
+        self._checkpoint_epochs = checkpoint_epochs
         self._fold: Fold | None = None
         self._assign(config)
 
@@ -98,14 +103,24 @@ class FoldTrainable(tune.Trainable):
         self._fold = None
 
     def _step(self) -> dict[str, Any]:
+        report: dict[str, Any] = {"done": False}
+        folder = self._archive.checkpoints(self._run_id)
         if self._fold is None:
             corpus = self._corpora[self._config.corpus.name]
             self._fold = Fold(self._config, corpus, best_device())
-        metrics = self._fold.step()
-        report: dict[str, Any] = {"done": self._fold.finished, "metrics": asdict(metrics)}
-        if self._fold.finished:
-            self._archive.save(self._fold.result())
+            report["remarks"] = self._fold.resume(folder)
+            if epochs := len(self._fold.history):
+                report["remarks"].append(f"goes on after epoch {epochs}")
+        fold = self._fold
+        if not fold.finished:  # it is where the process was killed after the last checkpoint
+            report["metrics"] = asdict(fold.step())
+        if fold.finished:
+            self._archive.save(fold.result())
+            discard(folder)
             self._fold = None
+            report["done"] = True
+        elif self._checkpoint_epochs and len(fold.history) % self._checkpoint_epochs == 0:
+            fold.save(folder)
         return report
 
 
@@ -138,6 +153,8 @@ class _Follower(Callback):
         result: dict[str, Any],
         **info: Any,
     ) -> None:
+        for remark in result.get("remarks", ()):
+            self._listener.trial_remarked(_run_id(trial), remark)
         if "metrics" in result:
             self._listener.epoch_finished(_run_id(trial), EpochMetrics(**result["metrics"]))
 
@@ -187,7 +204,11 @@ def run_trials(
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(
-                    FoldTrainable, corpora=dict(corpora), runs=runs.resolve(), here=Path.cwd()
+                    FoldTrainable,
+                    corpora=dict(corpora),
+                    runs=runs.resolve(),
+                    here=Path.cwd(),
+                    checkpoint_epochs=resources.checkpoint_epochs,
                 ),
                 {"cpu": resources.cpus, "gpu": gpus},
             ),

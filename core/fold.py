@@ -1,19 +1,23 @@
 """One fold from split to result: fit on training speakers, score the test speakers once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from core.batches import Batcher
-from core.config import RunConfig, run_id
+from core.config import RECIPE_VERSION, RunConfig, run_id
 from core.corpora.folds import FoldScheme, split
 from core.corpora.utterance import Utterance
 from core.encoders import fingerprint as encoder_fingerprint
 from core.result import EpochMetrics, FoldResult, Prediction
+from core.schema import show
+from core.snapshots import SnapshotError, epoch_of, newest_first, read_snapshot, write_snapshot
 from core.store import AudioStore
 from core.trainer import Trainer, scores_of
+from core.training_state import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,25 @@ class CorpusAudio:
     store: AudioStore
     left_out: int = 0
     counts_differ: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldState:
+    """What a snapshot says of a fold beside its tensors: whose it is, and how far it is.
+
+    Attributes:
+        device: "cpu" or "cuda". The other one rounds otherwise, and draws other dropout.
+        oracle_predictions: Of the best epoch on the test fold, where that is recorded.
+    """
+
+    recipe: int
+    corpus: str
+    encoder: str
+    run_id: str
+    device: str
+    progress: Progress
+    history: tuple[EpochMetrics, ...]
+    oracle_predictions: tuple[Prediction, ...]
 
 
 class Fold:
@@ -58,6 +81,9 @@ class Fold:
             config, parts.train, parts.validation, store, corpus.classes, device
         )
         self._test = Batcher(parts.test, store, corpus.classes, config.audio, config.training)
+        self._encoder = encoder_fingerprint(config.encoder)
+        self._run_id = run_id(config, store.fingerprint, self._encoder)
+        self._holds_out = holds_out
         self._records_oracle = evaluation.record_oracle or evaluation.selection == "oracle"
         self._oracle_ua = -1.0
         self._oracle_epoch = 0
@@ -76,6 +102,44 @@ class Fold:
         self.history.append(metrics)
         return metrics
 
+    def save(self, folder: Path) -> None:
+        """Write a snapshot of the fold as it is after an epoch, before `result`.
+
+        The folder is this fold's alone; the snapshot before this one stays in it, too.
+
+        Raises:
+            ValueError: no epoch was trained yet.
+            OSError: it can't be written; earlier snapshots are as they were.
+        """
+        if not self.history:
+            raise ValueError("a fold must have trained an epoch to be saved, has trained none")
+        progress, tensors = self._trainer.state()
+        write_snapshot(folder, progress.epoch, self._state(progress), tensors)
+
+    def resume(self, folder: Path) -> list[str]:
+        """Go on, in a new fold, from the newest snapshot that is whole and of this experiment.
+
+        On the CPU the fold then trains bit for bit as if it had never been interrupted.
+
+        Returns:
+            A remark on each snapshot that was passed over, and one where none was left. No file,
+            whatever it holds, raises or leaves the fold half restored.
+        """
+        remarks = []
+        for path in newest_first(folder):
+            try:
+                state, tensors = read_snapshot(path, FoldState)
+                self._refuse(state, epoch_of(path))
+                self._trainer.restore(state.progress, tensors)
+            except SnapshotError as error:
+                remarks.append(f"{path} is passed over: {error}")
+                continue
+            self._take(state)
+            return remarks
+        if remarks:
+            remarks.append(f"no snapshot is left in {folder}: training starts from the beginning")
+        return remarks
+
     def result(self) -> FoldResult:
         """Score the test fold with the weights that the setting's selection picks."""
         if self.config.evaluation.selection == "oracle":
@@ -84,12 +148,12 @@ class Fold:
             self._trainer.restore_best()
             predictions = self._trainer.predict(self._test)
             best_epoch = self._trainer.best_epoch
-        encoder, corpus = encoder_fingerprint(self.config.encoder), self._corpus
+        corpus = self._corpus
         return FoldResult(
-            run_id=run_id(self.config, corpus.store.fingerprint, encoder),
+            run_id=self._run_id,
             config=self.config,
             corpus_fingerprint=corpus.store.fingerprint,
-            encoder_fingerprint=encoder,
+            encoder_fingerprint=self._encoder,
             classes=corpus.classes,
             loss_weights=self._trainer.loss_weights,
             history=tuple(self.history),
@@ -100,6 +164,62 @@ class Fold:
             left_out=corpus.left_out,
             counts_differ=corpus.counts_differ,
         )
+
+    def _state(self, progress: Progress) -> FoldState:
+        return FoldState(
+            recipe=RECIPE_VERSION,
+            corpus=self._corpus.store.fingerprint,
+            encoder=self._encoder,
+            run_id=self._run_id,
+            device=self._trainer.device.type,
+            progress=progress,
+            history=tuple(self.history),
+            oracle_predictions=tuple(self._oracle_predictions),
+        )
+
+    def _refuse(self, state: FoldState, epoch: int) -> None:
+        """Raise `SnapshotError` unless this very experiment can be there, after that epoch."""
+        own = self._state(state.progress)
+        for part in ("recipe", "corpus", "encoder", "run_id", "device"):
+            wanted, found = getattr(own, part), getattr(state, part)
+            if wanted != found:
+                raise SnapshotError(f"its {part} must be {wanted!r}, got {show(found)}")
+        if not state.progress.epoch == len(state.history) == epoch:
+            raise SnapshotError(
+                f"its name, its progress and its history must agree, got epochs {epoch}, "
+                f"{state.progress.epoch} and {len(state.history)}"
+            )
+        terms = ("total", *self.config.losses.terms)
+        for number, metrics in enumerate(state.history, start=1):
+            if (metrics.epoch, tuple(metrics.losses)) != (number, terms):
+                raise SnapshotError(f"epoch {number} of its history must be that, with its losses")
+            for scores, are_noted in (
+                (metrics.validation, self._holds_out),
+                (metrics.oracle, self._records_oracle),
+            ):
+                if not (_are_scores(scores) if are_noted else scores is None):
+                    raise SnapshotError(f"epoch {number} of its history must have other scores")
+        self._refuse_predictions(state.oracle_predictions)
+
+    def _refuse_predictions(self, predictions: Sequence[Prediction]) -> None:
+        classes = self._corpus.classes
+        tested = sorted(
+            (item.name, item.speaker, classes.index(item.label))
+            for item in self._test.utterances
+            if self._records_oracle
+        )
+        if tested != [(item.utterance, item.speaker, item.label) for item in predictions]:
+            raise SnapshotError("its oracle predictions must be of this fold's test utterances")
+        for item in predictions:
+            if len(item.probabilities) != len(classes) or not _are_shares(item.probabilities):
+                raise SnapshotError(f"it must hold probabilities of {item.utterance}, got others")
+
+    def _take(self, state: FoldState) -> None:
+        self.history = list(state.history)
+        uas = [metrics.oracle["ua"] for metrics in self.history if metrics.oracle]
+        self._oracle_ua = max(uas, default=-1.0)
+        self._oracle_epoch = uas.index(self._oracle_ua) + 1 if uas else 0
+        self._oracle_predictions = list(state.oracle_predictions)
 
     def _record_oracle(self, metrics: EpochMetrics) -> EpochMetrics:
         started = time.perf_counter()
@@ -131,6 +251,14 @@ def run_fold(
 def best_device() -> torch.device:
     """The GPU that this process may use, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _are_scores(scores: dict[str, float] | None) -> bool:
+    return scores is not None and scores.keys() == {"wa", "ua"} and _are_shares(scores.values())
+
+
+def _are_shares(values: Iterable[float]) -> bool:
+    return all(0 <= value <= 1 for value in values)
 
 
 def _device_name(device: torch.device) -> str:

@@ -1,8 +1,8 @@
 """Training one model on one fold, an epoch at a time, without ever seeing the test fold."""
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,23 @@ from core.config import RunConfig, TrainingConfig
 from core.corpora.utterance import Utterance
 from core.metrics import Scores, score
 from core.model import EmotionModel, Outputs
+from core.nonfinite import TrainingError, refuse_nonfinite_logits, refuse_nonfinite_losses
 from core.result import EpochMetrics, Prediction
 from core.store import AudioStore
+from core.training_state import (
+    Progress,
+    global_generators,
+    moments,
+    prefixed,
+    refuse_generators,
+    refuse_misfits,
+    refuse_progress,
+    restore_moments,
+    trained_weights,
+    unprefixed,
+)
 
-
-class TrainingError(RuntimeError):
-    """Training can't go on: a loss or a prediction is no longer a number."""
+__all__ = ["Trainer", "TrainingError", "scores_of"]
 
 
 class Trainer:
@@ -51,14 +62,15 @@ class Trainer:
         self._optimiser, self._center_optimiser = _optimisers(
             config.training, self.model, self.centers
         )
-        self._order = derived_generator(config.seed, config.fold, "order")
-        self._mixing = derived_generator(config.seed, config.fold, "mixing")
+        self._generators = global_generators(device) | {
+            purpose: derived_generator(config.seed, config.fold, purpose)
+            for purpose in ("order", "mixing")
+        }
         self._train = Batcher(train, store, classes, config.audio, config.training)
         self._validation = Batcher(validation, store, classes, config.audio, config.training)
-        self.loss_weights = self._weights()
         self.epoch = 0
         self.best_epoch = 0
-        self._best_ua = -math.inf
+        self._best_ua = -1.0
         self._best_weights: dict[str, Tensor] | None = None
 
     @property
@@ -66,16 +78,38 @@ class Trainer:
         """Whether every epoch has been trained."""
         return self.epoch >= self.config.training.epochs
 
+    @cached_property
+    def loss_weights(self) -> dict[str, float]:
+        """Eq. 11's λ: fixed by the setting, or measured on the first batches before training."""
+        constants = self.config.losses
+        if constants.weighting == "fixed":
+            return {term: getattr(constants, f"{term}_weight") for term in constants.terms}
+        # Copies of the generators: the batches measured here are those that training then sees.
+        order, mixing = (self._generators[name].clone_state() for name in ("order", "mixing"))
+        initial = []
+        self.model.eval()
+        with torch.no_grad():
+            for batch, _ in zip(
+                self._train.shuffled(self.config.mixup, order, mixing),
+                range(constants.calibration_batches),
+                strict=False,
+            ):
+                batch = batch.to(self.device)
+                computed = self._terms(batch, self._forward(batch))
+                initial.append({term: value.item() for term, value in computed.items()})
+        return losses.calibrate(initial)
+
     def train_epoch(self) -> EpochMetrics:
         """Train one epoch and, where a group is held out, judge it there.
 
         Raises:
             TrainingError: a loss is NaN or infinite; names the step, the term and the utterances.
         """
+        weights = self.loss_weights  # here, since calibrating is no part of the first epoch
         started = time.perf_counter()
         self.epoch += 1
         rate = self._set_learning_rates()
-        mean_losses = self._train_batches()
+        mean_losses = self._train_batches(weights)
         validation = None
         if self._validation.utterances:
             scores = self._judge()
@@ -95,7 +129,41 @@ class Trainer:
     def restore_best(self) -> None:
         """Go back to the weights of the best epoch on the held-out group, if one picks it."""
         if self._best_weights is not None:
-            self.model.load_state_dict(self._best_weights)
+            self.model.load_state_dict(self._best_weights, strict=False)
+
+    def state(self) -> tuple[Progress, dict[str, Tensor]]:
+        """All that the coming epochs depend on, to be taken between two of them.
+
+        The tensors are the trainer's own and go on changing with it.
+        """
+        progress = Progress(
+            epoch=self.epoch,
+            best_epoch=self.best_epoch,
+            best_ua=self._best_ua,
+            loss_weights=self.loss_weights,
+        )
+        return progress, self._tensors()
+
+    def restore(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from the state of a trainer of the same config, on the same utterances.
+
+        Raises:
+            SnapshotError: it can't be such a trainer's; this one is as it was before.
+        """
+        refuse_progress(progress, self.config, bool(self._validation.utterances))
+        refuse_misfits(tensors, self._tensors())
+        states = unprefixed("generator", tensors)
+        refuse_generators(states, self._generators)
+        self.epoch, self.best_epoch = progress.epoch, progress.best_epoch
+        self._best_ua, self.loss_weights = progress.best_ua, dict(progress.loss_weights)
+        self.model.load_state_dict(unprefixed("model", tensors), strict=False)
+        self.centers.data.copy_(tensors["centers"])
+        restore_moments(self._optimiser, unprefixed("optimiser", tensors))
+        restore_moments(self._center_optimiser, unprefixed("center_optimiser", tensors))
+        best = unprefixed("best", tensors)
+        self._best_weights = {name: tensor.clone() for name, tensor in best.items()} or None
+        for name, generator in self._generators.items():
+            generator.set_state(states[name])
 
     def predict(self, batcher: Batcher) -> list[Prediction]:
         """Class probabilities for every utterance, in the order of their names.
@@ -108,7 +176,7 @@ class Trainer:
         with torch.inference_mode():
             for batch in batcher.in_order():
                 logits = self._forward(batch.to(self.device)).logits.float()
-                _refuse_nonfinite_logits(logits, batch.utterances, self.epoch)
+                refuse_nonfinite_logits(logits, batch.utterances, self.epoch)
                 for utterance, label, row in zip(
                     batch.utterances, batch.labels.tolist(), logits.softmax(1).tolist(), strict=True
                 ):
@@ -122,15 +190,16 @@ class Trainer:
                     )
         return sorted(predictions, key=lambda prediction: prediction.utterance)
 
-    def _train_batches(self) -> dict[str, float]:
+    def _train_batches(self, weights: Mapping[str, float]) -> dict[str, float]:
         self.model.train()
         terms = self.config.losses.terms
         names: list[tuple[Utterance, ...]] = []
         rows: list[Tensor] = []
-        for batch in self._train.shuffled(self.config.mixup, self._order, self._mixing):
+        order, mixing = self._generators["order"], self._generators["mixing"]
+        for batch in self._train.shuffled(self.config.mixup, order, mixing):
             batch = batch.to(self.device)
             computed = self._terms(batch, self._forward(batch))
-            total = losses.weighted_sum(computed, self.loss_weights)
+            total = losses.weighted_sum(computed, weights)
             self._optimiser.zero_grad(set_to_none=True)
             self._center_optimiser.zero_grad(set_to_none=True)
             total.backward()
@@ -140,7 +209,7 @@ class Trainer:
             rows.append(torch.stack([total, *(computed[term] for term in terms)]).detach())
         # One transfer an epoch: reading each step's losses would make the CPU wait for the GPU.
         history = torch.stack(rows).cpu().double()  # (steps, 1 + terms)
-        _refuse_nonfinite(history, ("total", *terms), names, self.epoch)
+        refuse_nonfinite_losses(history, ("total", *terms), names, self.epoch)
         return dict(zip(("total", *terms), history.mean(0).tolist(), strict=True))
 
     def _judge(self) -> Scores:
@@ -148,10 +217,8 @@ class Trainer:
         if scores.ua > self._best_ua:
             self._best_ua, self.best_epoch = scores.ua, self.epoch
             # A copy on the CPU: the weights go on changing, and GPU memory is the scarcer.
-            self._best_weights = {
-                name: tensor.detach().to("cpu", copy=True)
-                for name, tensor in self.model.state_dict().items()
-            }
+            weights = trained_weights(self.model, self.config.encoder)
+            self._best_weights = {name: item.to("cpu", copy=True) for name, item in weights.items()}
         return scores
 
     def _forward(self, batch: Batch) -> Outputs:
@@ -186,25 +253,19 @@ class Trainer:
                     )
         return computed
 
-    def _weights(self) -> dict[str, float]:
-        """Eq. 11's λ: fixed by the setting, or measured on the first batches before training."""
-        constants = self.config.losses
-        if constants.weighting == "fixed":
-            return {term: getattr(constants, f"{term}_weight") for term in constants.terms}
-        # Copies of the generators: the batches measured here are those that training then sees.
-        order, mixing = self._order.clone_state(), self._mixing.clone_state()
-        initial = []
-        self.model.eval()
-        with torch.no_grad():
-            for batch, _ in zip(
-                self._train.shuffled(self.config.mixup, order, mixing),
-                range(constants.calibration_batches),
-                strict=False,
-            ):
-                batch = batch.to(self.device)
-                computed = self._terms(batch, self._forward(batch))
-                initial.append({term: value.item() for term, value in computed.items()})
-        return losses.calibrate(initial)
+    def _tensors(self) -> dict[str, Tensor]:
+        """Every tensor of `state`. Names, types and shapes are the same from the start."""
+        weights = trained_weights(self.model, self.config.encoder)
+        best = (self._best_weights or weights) if self._validation.utterances else {}
+        states = {name: generator.get_state() for name, generator in self._generators.items()}
+        return {
+            **prefixed("model", weights),
+            **prefixed("best", best),
+            "centers": self.centers.detach(),
+            **prefixed("optimiser", moments(self._optimiser)),
+            **prefixed("center_optimiser", moments(self._center_optimiser)),
+            **prefixed("generator", states),
+        }
 
     def _set_learning_rates(self) -> float:
         """P §3.2: times 7/8 after each epoch, until the 20th."""
@@ -234,35 +295,3 @@ def _optimisers(
         torch.optim.Adam(trainable, training.learning_rate, betas, training.epsilon, fused=True),
         torch.optim.Adam([centers], training.center_learning_rate, betas, training.epsilon),
     )
-
-
-def _refuse_nonfinite(
-    history: Tensor,
-    terms: Sequence[str],
-    utterances: Sequence[tuple[Utterance, ...]],
-    epoch: int,
-) -> None:
-    broken = ~history.isfinite()
-    if not broken.any():
-        return
-    step = int(broken.any(1).nonzero()[0])
-    # The sum is broken whenever a term is: name the terms, and the sum only where it alone is.
-    named = [term for term, bad in zip(terms, broken[step].tolist(), strict=True) if bad]
-    named = [term for term in named if term != "total"] or named
-    batch = ", ".join(utterance.name for utterance in utterances[step])
-    raise TrainingError(
-        f"every loss must be a finite number; epoch {epoch}, step {step + 1}: "
-        f"{', '.join(f'{term} is {history[step, terms.index(term)]:g}' for term in named)} "
-        f"on utterances {batch}"
-    )
-
-
-def _refuse_nonfinite_logits(logits: Tensor, utterances: Sequence[Utterance], epoch: int) -> None:
-    """The last step of training can break the weights after the last loss was seen to be whole."""
-    finite = logits.isfinite().all(1).tolist()
-    if not all(finite):
-        broken = [item.name for item, whole in zip(utterances, finite, strict=True) if not whole]
-        raise TrainingError(
-            f"every prediction must be a finite number; after epoch {epoch}, "
-            f"not so on utterances {', '.join(broken)}"
-        )

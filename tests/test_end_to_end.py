@@ -288,3 +288,27 @@ def test_an_interrupted_study_exits_130_and_goes_on_when_repeated(finished, tmp_
     assert study.run().returncode == 0
     assert study.results_path.read_bytes() == undisturbed.results_path.read_bytes()
     assert len(children(study)) == ROWS * FOLDS
+
+
+def test_a_study_killed_with_all_its_processes_goes_on_from_its_checkpoints(tmp_path):
+    options = ("--only", "full", "--fold", "1", "2", "--set", "training.epochs=6")
+    undisturbed, killed = new_study(tmp_path / "undisturbed"), new_study(tmp_path / "killed")
+    assert undisturbed.run(*options).returncode == 0
+    process = subprocess.Popen(
+        killed.words(*options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not list(killed.runs.glob("folds/*/checkpoints/epoch-0002.*")):
+        assert process.poll() is None, "it must be under way when it is killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for victim in [*psutil.Process(process.pid).children(recursive=True), process]:
+        with suppress(psutil.NoSuchProcess):
+            victim.kill()
+    process.wait(timeout=60)
+    again = killed.run(*options)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "goes on after epoch " in again.stdout
+    assert killed.results_path.read_bytes() == undisturbed.results_path.read_bytes()
+    assert not list(killed.runs.glob("folds/*/checkpoints/epoch-*"))
+    assert all(run.info.status == "FINISHED" for run in children(killed))

@@ -374,6 +374,7 @@ def test_the_gpu_is_taken_where_there_is_one(monkeypatch, available, expected):
     assert best_device().type == expected
 
 
+DAMAGES = 300
 INTERRUPTIBLE = {"epochs": 4, "learning_rate": 3e-3}
 
 
@@ -413,7 +414,6 @@ def test_a_fold_interrupted_after_every_epoch_is_the_fold_undisturbed(
         {"losses": {"weighting": "fixed", "terms": ["kl"]}},  # neither centers nor frames trained
         {"losses": {"weighting": "fixed", "supcon_weight": 0.0}},
         {"training": {"precision": "bfloat16"}},
-        {"training": {"threads": 2}},
         {"encoder": {"train": "frozen"}},
     ],
     ids=str,
@@ -491,7 +491,7 @@ def test_a_snapshot_can_be_resumed_from_more_than_once(tmp_path):
             fold.step()
         assert timeless(fold.result()) == timeless(undisturbed)
     fold = Fold(config, of(utterances, clips), CPU)
-    for _ in range(2):  # one of the other after the other
+    for _ in range(2):  # one after the other
         assert fold.resume(tmp_path) == []
         fold.step()
     assert fold.history[2].losses == undisturbed.history[2].losses
@@ -685,13 +685,12 @@ def test_damage_leads_to_the_snapshot_before_and_then_to_the_beginning(trainers,
 
 
 def test_no_damage_raises_or_passes_unseen(trainers, tmp_path):
-    """Cut off or changed at chance places: SER_DAMAGES of them, 300 if it is not set."""
     config = evaluated("oracle")
     first, second = saved_twice(tmp_path, config, tones()[1])
     whole = second.read_bytes()
     fold = Fold(config, of(*tones()), CPU)
     chance = random.Random(0)
-    for number in range(int(os.environ.get("SER_DAMAGES", "300"))):
+    for number in range(DAMAGES):
         damaged = bytearray(whole)
         place = chance.choice([chance.randrange(len(whole)), chance.randrange(40_000)])
         match number % 4:
@@ -835,7 +834,7 @@ def test_a_snapshot_that_was_made_up_changes_nothing(trainers, tmp_path, change,
 
 def test_a_snapshot_under_another_epoch_s_name_is_passed_over(tmp_path):
     config = evaluated("last")
-    first, second = saved_twice(tmp_path, config, tones()[1])
+    _, second = saved_twice(tmp_path, config, tones()[1])
     later = second.rename(tmp_path / "epoch-0007.safetensors")
     fold = Fold(config, of(*tones()), CPU)
     (remark,) = fold.resume(tmp_path)

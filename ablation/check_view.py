@@ -26,12 +26,11 @@ def render(report: "CheckReport", console_width: int) -> RenderableType:
         Text(f"{corpus.title}: {counts.total} utterances in {_plain(str(report.folder))}")
     ]
     if counts.total:
-        classes = {label: expected.classes[label] if expected else None for label in corpus.classes}
+        classes = {label: expected.classes[label] for label in corpus.classes} if expected else None
         tables = [*_blocks("class", counts.classes, classes)]
         if counts.sessions.keys() != counts.speakers.keys():
             tables.append(_sessions(counts.sessions, expected.sessions if expected else {}))
-        speakers = expected.speakers if expected else dict.fromkeys(counts.speakers)
-        tables += _blocks("speaker", counts.speakers, speakers)
+        tables += _blocks("speaker", counts.speakers, expected.speakers if expected else None)
         parts += ["", *_side_by_side(tables, console_width), "", *_audio(report)]
     parts += [Text(_plain(note), style="dim") for note in report.notes]
     if report.problems:
@@ -44,17 +43,20 @@ def render(report: "CheckReport", console_width: int) -> RenderableType:
 
 
 def _blocks(
-    what: str, counts: Mapping[str, int], expected: Mapping[str, int | None]
+    what: str, counts: Mapping[str, int], expected: Mapping[str, int | None] | None
 ) -> Iterable[Table]:
-    """Tables of at most so many rows, the expected names first."""
-    names = list(dict.fromkeys([*expected, *counts]))
+    """Tables of at most so many rows, the expected names first; None: no paper has this corpus."""
+    names = list(dict.fromkeys([*(expected or {}), *counts]))
     for first in range(0, len(names), ROWS_IN_A_BLOCK):
-        table = _table(what, "here", "paper")
+        table = _table(what, "here", *(["paper"] if expected is not None else []))
         for name in names[first : first + ROWS_IN_A_BLOCK]:
-            here, paper = counts.get(name, 0), expected.get(name, 0)
-            table.add_row(
-                _plain(name), str(here), _paper(paper), style="" if _fits(here, paper) else "red"
-            )
+            here = counts.get(name, 0)
+            if expected is None:
+                table.add_row(_plain(name), str(here))
+                continue
+            paper = expected.get(name, 0)
+            style = "" if _fits(here, paper) else "red"
+            table.add_row(_plain(name), str(here), _paper(paper), style=style)
         yield table
 
 

@@ -1,5 +1,6 @@
 """Cross-validation folds over groups of sessions or speakers, never with a speaker on two sides."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -25,8 +26,8 @@ class FoldScheme:
         return len(self.groups) if self.tested is None else self.tested
 
     def __post_init__(self) -> None:
-        keys = [key for group in self.groups for key in group]
-        if doubled := sorted({key for key in keys if keys.count(key) > 1}):
+        counts = Counter(key for group in self.groups for key in group)
+        if doubled := sorted(key for key, count in counts.items() if count > 1):
             raise ValueError(
                 f"folds {self.name!r}: a {self.by} must belong to one group, {doubled} to several"
             )
@@ -80,12 +81,12 @@ def _groups(utterances: Sequence[Utterance], scheme: FoldScheme) -> list[int]:
             f"{len(strangers)} do not, of {scheme.by} {some_of(sorted(set(strangers)))}"
         )
     groups = [group_of[key] for key in keys]
-    for index in range(len(scheme.groups)):
-        if index not in groups:
-            raise ValueError(
-                f"folds {scheme.name!r}: every group must hold utterances; group {index + 1}, "
-                f"{scheme.by} {some_of(scheme.groups[index])}, holds none"
-            )
+    if empty := set(range(len(scheme.groups))) - set(groups):
+        first = min(empty)
+        raise ValueError(
+            f"folds {scheme.name!r}: every group must hold utterances; group {first + 1}, "
+            f"{scheme.by} {some_of(scheme.groups[first])}, holds none"
+        )
     return groups
 
 

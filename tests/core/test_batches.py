@@ -12,7 +12,14 @@ import soundfile
 import torch
 
 from core.audio import read_audio
-from core.batches import Batch, Batcher, derived_generator, derived_seed, to_peak
+from core.batches import (
+    Batch,
+    Batcher,
+    derived_generator,
+    derived_seed,
+    loud_extent,
+    to_peak,
+)
 from core.config import SAMPLE_RATE_HZ, AudioConfig, MixupConfig, TrainingConfig
 from core.corpora.utterance import Utterance
 from core.store import AudioStore, build_store
@@ -435,3 +442,40 @@ def test_a_store_on_disk_gives_the_decoded_files(tmp_path):
     assert list(seen) == ["u01", "u02", "u00"]
     for item in utterances:
         np.testing.assert_array_equal(seen[item.name], read_audio(item.path))
+
+
+def stepped(*levels: float) -> np.ndarray:
+    """10 ms at each level: a constant's power is its square."""
+    return np.repeat(np.array(levels, dtype=np.float32), 160)
+
+
+@pytest.mark.parametrize(
+    ("levels", "trim_db", "extent"),
+    [
+        # 0.1 lies 20 dB below 1, and 0.01 lies 40 dB below
+        ((0.01, 0.1, 1.0, 0.1, 0.01), 10.0, (320, 480)),
+        ((0.01, 0.1, 1.0, 0.1, 0.01), 30.0, (160, 640)),
+        ((0.01, 0.1, 1.0, 0.1, 0.01), 50.0, (0, 800)),
+        # what is quiet between two sounds stays
+        ((1.0, 0.0, 0.0, 1.0, 0.0), 30.0, (0, 640)),
+        ((0.0, 0.0, 0.0), 30.0, (0, 480)),  # silence has nothing to cut
+    ],
+)
+def test_an_utterance_is_cut_where_it_is_far_below_its_loudest(levels, trim_db, extent):
+    assert loud_extent(stepped(*levels), trim_db) == extent
+
+
+def test_a_last_frame_that_is_not_whole_is_heard_too():
+    waveform = np.concatenate([stepped(0.0, 1.0, 0.0), np.ones(7, dtype=np.float32)])
+    assert loud_extent(waveform, 30.0) == (160, 487)
+    assert loud_extent(np.ones(1, dtype=np.float32), 30.0) == (0, 1)
+
+
+def test_trimming_comes_before_the_crop_and_the_peak():
+    audio = AudioConfig(trim_db=30.0, crop_s=0.02)
+    waveform = stepped(0.0, 0.25, 0.5, 0.5, 0.0)
+    (batch,) = make_batcher([waveform], audio).in_order()
+    assert batch.waveform_lengths.tolist() == [320]
+    assert batch.waveforms[0].tolist() == [0.5] * 160 + [1.0] * 160
+    (whole,) = make_batcher([waveform], AudioConfig(crop_s=0.02)).in_order()
+    assert whole.waveforms[0].tolist() == [0.0] * 160 + [1.0] * 160

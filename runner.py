@@ -231,6 +231,7 @@ def _study_options(options: Namespace) -> "Options":
         folds=tuple(getattr(options, "fold", ())),
         skip_bad_audio=getattr(options, "skip_bad_audio", False),
         accept_counts=getattr(options, "accept_counts", False),
+        fresh=getattr(options, "fresh", False),
     )
 
 

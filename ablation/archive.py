@@ -6,6 +6,7 @@ lies `cost.json`, small enough to read thousands of for a plan.
 
 import json
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -61,6 +62,11 @@ class Archive:
         write_whole(self.folder(result.run_id) / "cost.json", json.dumps(asdict(cost)))
         text = json.dumps(result.to_dict(), allow_nan=False, separators=(",", ":"))
         write_whole(self.folder(result.run_id) / "result.json", text)
+
+    def forget(self, run_id: str) -> None:
+        """Remove a fold, finished or under way; what it cost stays known until it costs anew."""
+        (self.folder(run_id) / "result.json").unlink(missing_ok=True)
+        shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)
 
     def load(self, run_id: str) -> "FoldResult":
         """Read a finished fold back.

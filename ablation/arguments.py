@@ -105,6 +105,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--fold", nargs="+", default=[], type=_fold, metavar="K", help="train these folds now"
     )
     group.add_argument(
+        "--fresh", action="store_true", help="train them anew, whatever has finished already"
+    )
+    group.add_argument(
         "--skip-bad-audio",
         action="store_true",
         help="leave out unreadable audio; the table says how much",

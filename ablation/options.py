@@ -16,6 +16,7 @@ class Options:
     folds: tuple[int, ...] = ()
     skip_bad_audio: bool = False
     accept_counts: bool = False
+    fresh: bool = False  # train what is wanted anew, whatever is there
 
     @property
     def uri(self) -> str:

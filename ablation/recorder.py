@@ -33,6 +33,10 @@ class Recorder:
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
+    def forget(self, run_id: str) -> None:
+        """Remove what MLflow holds of a fold that is to be trained anew."""
+        self._for_each(run_id, lambda tracker, trial: tracker.forget(trial, run_id))
+
     def trial_started(self, run_id: str) -> None:
         """Open the fold's run."""
         self._for_each(run_id, lambda tracker, trial: tracker.start(trial, run_id))

@@ -12,6 +12,7 @@ from ablation.archive import Archive
 from ablation.corpora import NoCorpusError, prepare, read_corpus
 from ablation.demo import demo_corpus
 from ablation.grid import Grid, Trial
+from ablation.lock import alone
 from ablation.options import Options
 from ablation.progress import Display, bar
 from ablation.provenance import Provenance
@@ -54,14 +55,35 @@ def run_study(
     for encoder, pooling in dict.fromkeys((c.config.encoder, c.config.pooling) for c in grid.cells):
         check_encoder(encoder, pooling)
     corpora = _corpora(grid, options, console)
+
+    def waits(holder: str) -> None:
+        text = f"{holder} is at work on {grid.study} in {options.runs}; waiting for its end"
+        console.print(Text(text, style="yellow"), soft_wrap=True)
+
+    with alone(options.runs, grid.study, waits):
+        return _train_and_report(grid, figures, corpora, options, resources, console)
+
+
+def _train_and_report(
+    grid: Grid,
+    figures: Published,
+    corpora: Mapping[str, CorpusAudio],
+    options: Options,
+    resources: Resources,
+    console: Console,
+) -> Outcome:
     named = _by_run_id(grid.trials(), corpora)
     archive = Archive(options.runs)
     provenance = Provenance.here(ROOT)
     recorder = Recorder(
         lambda: Tracker(options.uri, grid, options.runs, provenance), named, archive
     )
-    recorder.sync()
     wanted = {key: group for key, group in named.items() if _is_wanted(group, options)}
+    if options.fresh:
+        for key in wanted:
+            archive.forget(key)
+            recorder.forget(key)
+    recorder.sync()
     missing = {key: group for key, group in wanted.items() if not archive.holds(key)}
     folds = {cell.corpus.name: cell.folds for cell in grid.cells}
     display = Display(console, missing, folds, archive.load)
@@ -85,11 +107,7 @@ def run_study(
     recorder.sync()
     recorder.wait()
     problems = list(recorder.problems)
-    try:
-        scores = read_scores(options.uri, grid, named)
-    except TrackingError as error:
-        problems.append(f"{error}; the table is made from {options.runs / 'folds'} instead")
-        scores = _archived_scores(named, archive)
+    scores = _scores(grid, named, archive, options, problems)
     summaries = summarise_grid(grid, scores, figures)
     recorder.close(summaries)
     report = write_report(grid, summaries, options.reports, provenance.git_commit)
@@ -234,7 +252,18 @@ def _by_run_id(
     return named
 
 
-def _archived_scores(named: Mapping[str, list[Trial]], archive: Archive) -> list[FoldScore]:
+def _scores(
+    grid: Grid,
+    named: Mapping[str, list[Trial]],
+    archive: Archive,
+    options: Options,
+    problems: list[str],
+) -> list[FoldScore]:
+    """What MLflow holds of the study; without MLflow, what the archive does, and a problem more."""
+    try:
+        return read_scores(options.uri, grid, named)
+    except TrackingError as error:
+        problems.append(f"{error}; the table is made from {options.runs / 'folds'} instead")
     return [
         FoldScore.from_result(trial.row, archive.load(key))
         for key, group in named.items()

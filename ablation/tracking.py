@@ -66,10 +66,7 @@ class Tracker:
         if (trial.row, run_id) in self._folds:
             return
         parent = self._row(trial)
-        stale = f"tags.level = 'fold' and tags.run_id = '{run_id}' and status != 'FINISHED'"
-        for run in _search(self._client, self._experiment, stale):
-            if run.data.tags["row"] == trial.row:
-                self._client.delete_run(run.info.run_id)
+        self._delete(trial, run_id, " and status != 'FINISHED'")
         config = trial.config
         run = self._client.create_run(
             self._experiment,
@@ -90,6 +87,10 @@ class Tracker:
         )
         self._folds[trial.row, run_id] = run.info.run_id
         self._open.add(run.info.run_id)
+
+    def forget(self, trial: Trial, run_id: str) -> None:
+        """Delete a fold's run, finished or not; MLflow keeps deleted runs in its bin."""
+        self._delete(trial, run_id)
 
     def epoch(self, trial: Trial, run_id: str, metrics: EpochMetrics) -> None:
         """Log one epoch's metrics; logging it again changes nothing."""
@@ -146,6 +147,12 @@ class Tracker:
             self._terminate(run, "KILLED")
         for run in self._rows.values():
             self._client.set_terminated(run, "FINISHED")
+
+    def _delete(self, trial: Trial, run_id: str, which: str = "") -> None:
+        query = f"tags.level = 'fold' and tags.run_id = '{run_id}'{which}"
+        for run in _search(self._client, self._experiment, query):
+            if run.data.tags["row"] == trial.row:
+                self._client.delete_run(run.info.run_id)
 
     def _terminate(self, run: str, status: str, ended_ms: int | None = None) -> None:
         self._client.set_terminated(run, status, end_time=ended_ms)

@@ -312,3 +312,35 @@ def test_a_study_killed_with_all_its_processes_goes_on_from_its_checkpoints(tmp_
     assert killed.results_path.read_bytes() == undisturbed.results_path.read_bytes()
     assert not list(killed.runs.glob("folds/*/checkpoints/epoch-*"))
     assert all(run.info.status == "FINISHED" for run in children(killed))
+
+
+def test_two_runners_of_one_study_end_with_the_same_table_and_train_no_fold_twice(
+    finished, tmp_path
+):
+    undisturbed, _ = finished
+    study = new_study(tmp_path)
+    both = [
+        subprocess.Popen(study.words(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [process.communicate(timeout=500) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    waited = [output for output, _ in told if "is at work on tiny-demo" in output]
+    assert len(waited) == 1
+    assert f"{ROWS * FOLDS} of {ROWS * FOLDS} folds are finished already; 0 to train" in waited[0]
+    assert study.results_path.read_bytes() == undisturbed.results_path.read_bytes()
+    assert len(children(study)) == ROWS * FOLDS
+
+
+def test_a_fresh_start_trains_again_what_is_asked_for_and_nothing_else(finished, tmp_path):
+    undisturbed, _ = finished
+    study = new_study(tmp_path)
+    shutil.copytree(undisturbed.runs, study.runs)
+    before = {path: path.stat().st_mtime_ns for path in study.runs.glob("folds/*/result.json")}
+    done = study.run("--fresh", "--only", "full", "--fold", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = {path: path.stat().st_mtime_ns for path in study.runs.glob("folds/*/result.json")}
+    assert before.keys() == after.keys()
+    assert sum(before[path] != after[path] for path in before) == 1
+    assert study.results_path.read_bytes() == undisturbed.results_path.read_bytes()
+    assert len(children(study)) == ROWS * FOLDS

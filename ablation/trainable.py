@@ -120,7 +120,11 @@ class FoldTrainable(tune.Trainable):
             self._fold = None
             report["done"] = True
         elif self._checkpoint_epochs and len(fold.history) % self._checkpoint_epochs == 0:
-            fold.save(folder)
+            try:
+                fold.save(folder)
+            except OSError as error:  # a full disk, say; training needs no checkpoint to go on
+                text = f"no checkpoint after epoch {len(fold.history)}: {error}"
+                report["remarks"] = [*report.get("remarks", ()), text]
         return report
 
 

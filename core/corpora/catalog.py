@@ -85,7 +85,7 @@ RAVDESS = Corpus(
     classes=("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"),
     parse=ravdess.parse,
     sources=("ravdess",),
-    # P §3.1 says six subject-independent folds and not which; all three below are published.
+    # P §3.1 says six subject-independent folds and not which; the first three are published.
     schemes=_schemes(
         FoldScheme(  # as HiCMAE
             "consecutive",
@@ -114,6 +114,11 @@ RAVDESS = Corpus(
                 (8, 17, 21, 23, 24),
                 (1, 4, 9, 22),
             ),
+        ),
+        FoldScheme(  # O: two folds of twelve actors, on which settings are chosen
+            "halves",
+            "speaker",
+            _actors(tuple(range(1, 13)), tuple(range(13, 25))),
         ),
     ),
     default_scheme="consecutive",

@@ -22,6 +22,7 @@ OTHERS = {
     "encoder.train": "all",
     "audio.crop_s": 6.0,
     "audio.normalise": "none",
+    "audio.trim_db": 40.0,
     "mixup.method": "lam",
     "mixup.probability": 1.0,
     "mixup.snr_min_db": 0.0,
@@ -158,7 +159,7 @@ def test_a_corpus_has_its_own_default_folds(corpus, scheme):
         ),
         (
             {"corpus__name": "ravdess", "corpus__folds": "emo-box"},
-            "corpus.folds: must be one of consecutive, emobox, luna-jimenez for ravdess, "
+            "corpus.folds: must be one of consecutive, emobox, luna-jimenez, halves for ravdess, "
             "got 'emo-box'; did you mean 'emobox'?",
         ),
         ({"fold": 6}, "fold: must lie in 1..5 for iemocap, got 6"),

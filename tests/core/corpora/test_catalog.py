@@ -50,8 +50,9 @@ def test_ravdess_has_its_three_published_assignments():
         "consecutive": ("01", "02", "03", "04"),
         "emobox": ("01", "11", "20", "21"),
         "luna-jimenez": ("02", "05", "14", "15", "16"),
+        "halves": tuple(f"{actor:02d}" for actor in range(1, 13)),
     }
-    assert [len(scheme.groups) for scheme in schemes.values()] == [6, 6, 5]
+    assert [len(scheme.groups) for scheme in schemes.values()] == [6, 6, 5, 2]
     assert schemes["consecutive"].groups[5] == ("21", "22", "23", "24")
 
 

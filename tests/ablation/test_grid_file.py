@@ -212,8 +212,8 @@ RESERVED = "is set by `corpora`, the folds and `seeds`, not here"
         ),
         (
             SMALL.replace("[savee]", "\n  - name: ravdess\n    folds: emobx"),
-            "line 4: corpora[0].folds: must be one of consecutive, emobox, luna-jimenez, halves for "
-            "ravdess, found 'emobx'; did you mean 'emobox'?",
+            "line 4: corpora[0].folds: must be one of consecutive, emobox, luna-jimenez, halves "
+            "for ravdess, found 'emobx'; did you mean 'emobox'?",
         ),
         (
             SMALL.replace("[savee]", "\n  - {name: ravdess, fold: 3}"),

@@ -148,8 +148,6 @@ def discard(folder: Path) -> None:
     _remove_abandoned(folder)
     for path in newest_first(folder):
         path.unlink(missing_ok=True)
-    with suppress(OSError):  # absent, or somebody else's files are in it
-        folder.rmdir()
 
 
 def read_as(kind: Any, value: Any, where: str) -> Any:

@@ -5,7 +5,6 @@ lies `cost.json`, small enough to read thousands of for a plan.
 """
 
 import json
-import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.config import config_key
 from core.schema import build
+from core.whole_files import whole_file
 
 if TYPE_CHECKING:  # it needs numpy, and a plan reads costs alone
     from core.result import FoldResult
@@ -97,14 +97,5 @@ class Archive:
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that no reader and no crash ever meets half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile, whose files only their owner may read: others on a cluster must, too.
-    part = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    try:
-        with part.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        file.write(text.encode())

@@ -109,7 +109,9 @@ def _write(archive: ZipFile, member: ZipInfo, target: Path) -> None:
             with archive.open(member) as source:
                 while chunk := source.read(CHUNK_BYTES):
                     file.write(chunk)
-        # NotImplementedError is what zipfile raises at a compression or encryption it lacks.
+        # How zipfile says that a member can't be read: BadZipFile for its header or checksum,
+        # zlib's error and EOFError for its bytes, NotImplementedError for a compression method it
+        # does not know. All are faults of the archive; one of the disk is an OSError and passes.
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise UnpackError(
                 f"{archive.filename}: {member.orig_filename!r} must be intact, found: {error}"

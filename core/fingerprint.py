@@ -12,10 +12,10 @@ from hashlib import file_digest, sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from core.audio import AudioError, read_audio
 from core.corpora.utterance import Utterance
+from core.whole_files import whole_file
 
 CACHE_NAME = "hashes.json"
 SETTLED_NS = 2_000_000_000  # O: a younger file may change again within its clock's resolution
@@ -144,12 +144,5 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write whole or not at all, and onto the disk."""
-    aside = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        with open(aside, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(json.dumps(content).encode())

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from core.schema import show
+from core.whole_files import whole_file
 
 T = TypeVar("T")
 
@@ -74,22 +75,14 @@ def write_snapshot(folder: Path, epoch: int, values: Any, tensors: Mapping[str, 
     folder.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder)
     path = folder / f"epoch-{epoch:04}.safetensors"
-    part = folder / f".{path.name}.{os.urandom(8).hex()}"
-    try:
-        with part.open("xb") as file:
-            with suppress(OSError):  # a file system without locks: see `_remove_abandoned`
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            digest = sha256()
-            for block in _content(values, tensors):
-                digest.update(block)
-                file.write(block)
-            file.write(digest.digest())
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        with suppress(OSError):  # a file system without locks: see `_remove_abandoned`
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        digest = sha256()
+        for block in _content(values, tensors):
+            digest.update(block)
+            file.write(block)
+        file.write(digest.digest())
     _sync(folder)
     before = [other for other in newest_first(folder) if epoch_of(other) < epoch][:1]
     for other in newest_first(folder):

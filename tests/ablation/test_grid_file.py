@@ -4,27 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from ablation.grid import Grid, GridError, Overrides
+from ablation.grid import GridError, Overrides
 from ablation.grid_file import load_grid, seeds_of, setting_keys
-from ablation.published import Published, load
 from core.config import config_key
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def figures() -> Published:
-    return load(ROOT / "reports" / "published.yaml")
-
-
-@pytest.fixture
-def grid_of(tmp_path, figures):
-    def made(text: str, **overrides) -> Grid:
-        path = tmp_path / "study.yaml"
-        path.write_text(text, encoding="utf-8")
-        return load_grid(path, Overrides(**overrides), figures)
-
-    return made
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ import yaml
 import runner
 from ablation.grid import Grid, GridError, Overrides
 from ablation.grid_file import load_grid
-from ablation.published import Published, load
 
 ROOT = Path(__file__).parents[2]
 GRIDS = sorted((ROOT / "grids").glob("*.yaml"))
@@ -267,11 +266,6 @@ def damaged(index: int) -> bytes:
     for damage in chance.choices(functions, weights, k=chance.randint(1, MAX_DAMAGES)):
         text = damage(text, chance) or b"\n"
     return text
-
-
-@pytest.fixture(scope="module")
-def figures() -> Published:
-    return load(ROOT / "reports" / "published.yaml")
 
 
 def test_a_damaged_file_gives_a_grid_or_a_grid_error(tmp_path, figures):

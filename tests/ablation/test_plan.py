@@ -11,7 +11,6 @@ from ablation.grid import Grid, Overrides
 from ablation.grid_file import load_grid
 from ablation.options import Options
 from ablation.plan import Wanted, plan_text
-from ablation.published import Published, load
 from core.config import config_key
 
 ROOT = Path(__file__).parents[2]
@@ -48,11 +47,6 @@ Time: unknown until a first fold of hubert-large on iemocap, wavlm-large on
 iemocap has finished."""
 
 
-@pytest.fixture(scope="module")
-def figures() -> Published:
-    return load(ROOT / "reports" / "published.yaml")
-
-
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
     """Four CPUs, no GPU; a test may ask for others."""
@@ -63,16 +57,6 @@ def machine(monkeypatch):
 
     has(4, 0)
     return has
-
-
-@pytest.fixture
-def grid_of(tmp_path, figures):
-    def made(text: str, **overrides) -> Grid:
-        path = tmp_path / "study.yaml"
-        path.write_text(text, encoding="utf-8")
-        return load_grid(path, Overrides(**overrides), figures)
-
-    return made
 
 
 @pytest.fixture

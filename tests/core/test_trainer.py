@@ -1,10 +1,9 @@
 """Training: the paper's rates, calibrated weights, and nothing left to chance."""
 
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,48 +12,17 @@ import torch
 from torch import Tensor
 
 import core.trainer
-from core import losses
-from core.batches import Batch, Batcher, derived_generator
+from core.batches import Batch
 from core.config import RunConfig
-from core.corpora.utterance import Utterance
 from core.model import EmotionModel
 from core.result import EpochMetrics, Prediction
-from core.trainer import Trainer, TrainingError
+from core.trainer import Trainer
 from tests.core import reference
-from tests.core.small_speech import CLASSES, CPU, Clips, small_config, tones
+from tests.core.small_speech import CLASSES, CPU, small_config, tones
+from tests.core.small_trainers import make_batcher, make_trainer, training_batches
 
 TERMS = ("kl", "center", "focal", "supcon")
 UNMIXED = {"method": "none"}
-
-
-@pytest.fixture(autouse=True)
-def _same_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-def make_trainer(config: RunConfig, train: Sequence[Utterance] = (), held_out: str = "") -> Trainer:
-    """Session 5 is the test fold; 16 utterances train, or 12 where a session is held out."""
-    utterances, clips = tones()
-    train = train or [item for item in utterances if item.session not in ("5", held_out)]
-    validation = [item for item in utterances if item.session == held_out]
-    return Trainer(config, train, validation, clips, CLASSES, CPU)
-
-
-def make_batcher(config: RunConfig, sessions: str = "1234") -> Batcher:
-    utterances, clips = tones()
-    chosen = [item for item in utterances if item.session in sessions]
-    return Batcher(chosen, clips, CLASSES, config.audio, config.training)
-
-
-def training_batches(config: RunConfig, epochs: int = 1) -> list[list[Batch]]:
-    """The batches that a trainer of this config must draw, drawn apart from it."""
-    order, mixing = (
-        derived_generator(config.seed, config.fold, purpose) for purpose in ("order", "mixing")
-    )
-    batcher = make_batcher(config)
-    return [list(batcher.shuffled(config.mixup, order, mixing)) for _ in range(epochs)]
 
 
 def copy_of(module: torch.nn.Module) -> dict[str, Tensor]:
@@ -341,76 +309,6 @@ def test_another_seed_or_fold_starts_elsewhere_and_sees_another_order(fold_and_s
 def test_the_setting_decides_on_how_many_threads_sums_are_made(threads):
     make_trainer(small_config(training={"threads": threads}, losses={"weighting": "fixed"}))
     assert torch.get_num_threads() == threads
-
-
-def break_loss(monkeypatch: pytest.MonkeyPatch, name: str, call: int, factor: float) -> None:
-    original, calls = getattr(losses, name), count(1)
-
-    def broken(*args: Any, **options: Any) -> Tensor:
-        value = original(*args, **options)
-        return value * factor if next(calls) == call else value
-
-    monkeypatch.setattr(losses, name, broken)
-
-
-@pytest.mark.parametrize(
-    ("function", "call", "factor", "epoch", "step", "found"),
-    [
-        ("focal", 6, math.nan, 2, 2, "focal is nan"),
-        ("kl_divergence", 1, math.inf, 1, 1, "kl is inf"),
-        ("center", 4, -math.inf, 1, 4, "center is -inf"),
-        ("supervised_contrastive", 8, math.nan, 2, 4, "supcon is nan"),
-    ],
-)
-def test_a_loss_that_is_no_number_is_named_with_epoch_step_and_utterances(
-    monkeypatch, function, call, factor, epoch, step, found
-):
-    config = small_config(losses={"weighting": "fixed"})
-    trainer = make_trainer(config)
-    break_loss(monkeypatch, function, call, factor)
-    for _ in range(epoch - 1):
-        trainer.train_epoch()
-    with pytest.raises(TrainingError) as error:
-        trainer.train_epoch()
-    batch = training_batches(config, epoch)[-1][step - 1]
-    assert str(error.value) == (
-        f"every loss must be a finite number; epoch {epoch}, step {step}: {found} "
-        f"on utterances {', '.join(item.name for item in batch.utterances)}"
-    )
-
-
-def test_weights_that_are_no_numbers_break_every_term_they_reach():
-    trainer = make_trainer(small_config())
-    assert trainer.loss_weights  # calibrated while the weights were whole
-    trainer.model.project.weight.data.fill_(math.nan)  # SupCon has its own projection
-    with pytest.raises(
-        TrainingError,
-        match="epoch 1, step 1: kl is nan, center is nan, focal is nan on utterances Ses",
-    ):
-        trainer.train_epoch()
-
-
-def test_a_sum_that_alone_is_infinite_is_named_as_the_total():
-    trainer = make_trainer(small_config())
-    trainer.loss_weights["kl"] = math.inf
-    with pytest.raises(TrainingError, match="epoch 1, step 1: total is inf on utterances Ses"):
-        trainer.train_epoch()
-
-
-def test_a_prediction_that_is_no_number_is_refused_by_utterance():
-    config = small_config()
-    trainer = make_trainer(config)
-    trainer.train_epoch()
-    utterances, clips = tones()
-    waveforms = {item.name: clips.waveform(item.name) for item in utterances[:4]}
-    waveforms[utterances[2].name] = np.full(2000, np.nan)
-    damaged = Batcher(utterances[:4], Clips(waveforms), CLASSES, config.audio, config.training)
-    with pytest.raises(TrainingError) as error:
-        trainer.predict(damaged)
-    assert str(error.value) == (
-        "every prediction must be a finite number; "
-        f"after epoch 1, not so on utterances {utterances[2].name}"
-    )
 
 
 @pytest.mark.parametrize(("trained", "changes"), [("frozen", False), ("all", True)])

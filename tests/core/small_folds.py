@@ -1,0 +1,60 @@
+"""Folds of the small corpus, for tests."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from core.config import RunConfig
+from core.corpora.catalog import IEMOCAP
+from core.corpora.utterance import Utterance
+from core.fold import CorpusAudio, run_fold
+from core.result import FoldResult
+from core.trainer import Trainer
+from tests.core.small_speech import CLASSES, CPU, Clips, small_config
+
+HONEST = [("last", False), ("last", True), ("validation", False), ("validation", True)]
+
+
+def evaluated(selection: str, record_oracle: bool = False, **changes: Any) -> RunConfig:
+    evaluation = {"selection": selection, "record_oracle": record_oracle}
+    return small_config(evaluation=evaluation, **changes)
+
+
+def of(utterances: Sequence[Utterance], clips: Any, **changes: Any) -> CorpusAudio:
+    """The small corpus, under IEMOCAP's folds and classes."""
+    return CorpusAudio(
+        classes=CLASSES,
+        scheme=IEMOCAP.schemes[IEMOCAP.default_scheme],
+        utterances=tuple(utterances),
+        store=clips,
+        **changes,
+    )
+
+
+def run(config: RunConfig, utterances: Sequence[Utterance], clips: Clips) -> FoldResult:
+    return run_fold(config, of(utterances, clips), device=CPU)
+
+
+def timeless(result: FoldResult) -> FoldResult:
+    """All but what the clock says."""
+    history = tuple(replace(epoch, seconds=0.0, finished_at_ms=0) for epoch in result.history)
+    return replace(result, history=history, seconds=0.0)
+
+
+def same_weights(trainers: Sequence[Trainer]) -> bool:
+    first, *others = [
+        [*trainer.model.state_dict().values(), trainer.centers.detach()] for trainer in trainers
+    ]
+    return all(
+        torch.equal(one, two) for other in others for one, two in zip(first, other, strict=True)
+    )
+
+
+def script_scores(monkeypatch: pytest.MonkeyPatch, module: Any, uas: Sequence[float]) -> None:
+    original, scripted = module.scores_of, iter(uas)
+    monkeypatch.setattr(
+        module, "scores_of", lambda *args: replace(original(*args), ua=next(scripted))
+    )

@@ -1,0 +1,32 @@
+"""Trainers of the small corpus, for tests."""
+
+from collections.abc import Sequence
+
+from core.batches import Batch, Batcher, derived_generator
+from core.config import RunConfig
+from core.corpora.utterance import Utterance
+from core.trainer import Trainer
+from tests.core.small_speech import CLASSES, CPU, tones
+
+
+def make_trainer(config: RunConfig, train: Sequence[Utterance] = (), held_out: str = "") -> Trainer:
+    """Session 5 is the test fold; 16 utterances train, or 12 where a session is held out."""
+    utterances, clips = tones()
+    train = train or [item for item in utterances if item.session not in ("5", held_out)]
+    validation = [item for item in utterances if item.session == held_out]
+    return Trainer(config, train, validation, clips, CLASSES, CPU)
+
+
+def make_batcher(config: RunConfig, sessions: str = "1234") -> Batcher:
+    utterances, clips = tones()
+    chosen = [item for item in utterances if item.session in sessions]
+    return Batcher(chosen, clips, CLASSES, config.audio, config.training)
+
+
+def training_batches(config: RunConfig, epochs: int = 1) -> list[list[Batch]]:
+    """The batches that a trainer of this config must draw, drawn apart from it."""
+    order, mixing = (
+        derived_generator(config.seed, config.fold, purpose) for purpose in ("order", "mixing")
+    )
+    batcher = make_batcher(config)
+    return [list(batcher.shuffled(config.mixup, order, mixing)) for _ in range(epochs)]

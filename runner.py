@@ -97,8 +97,9 @@ def _plan(options: Namespace, grid: "Grid") -> int:
 def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
     if options.address:  # read when Ray is imported: a cluster's nodes need more than loopback
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1"
+    from ablation.cluster import Resources
     from ablation.study import run_study
-    from ablation.trainable import Interrupted, Resources
+    from ablation.trainable import Interrupted
 
     threads = max(cell.config.training.threads for cell in grid.cells)
     resources = Resources(

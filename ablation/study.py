@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ablation.archive import Archive
+from ablation.cluster import Resources
 from ablation.corpora import NoCorpusError, prepare, read_corpus
 from ablation.demo import demo_corpus
 from ablation.grid import Grid, Trial
@@ -21,7 +22,7 @@ from ablation.recorder import Recorder
 from ablation.report import Report, summarise_grid, write_report
 from ablation.scores import FoldScore
 from ablation.tracking import Tracker, TrackingError, read_scores
-from ablation.trainable import Listener, Resources, run_trials
+from ablation.trainable import Listener, run_trials
 from core.checkpoints import fetch, fingerprint, geometry
 from core.config import EncoderConfig, PoolingConfig, run_id
 from core.corpora.corpus import Corpus

@@ -10,34 +10,21 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-import ray
 from ray import tune
 from ray.tune.callback import Callback
 from ray.tune.experiment import Trial as TuneTrial
 
 from ablation.archive import Archive, write_whole
+from ablation.cluster import Resources, cluster
 from core.config import RunConfig
 from core.fold import CorpusAudio, Fold, best_device
 from core.result import EpochMetrics
 from core.snapshots import discard
-
-RETRIES = 2  # O: of a killed process or a lost node; an exception of our own would come again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """What one trial reserves, and where trials run."""
-
-    cpus: float
-    gpus: float | None = None  # None: a whole one each where the cluster has any
-    address: str | None = None  # of a running Ray cluster; None starts one on this machine
-    at_once: int | None = None  # at most so many trials beside one another
-    checkpoint_epochs: int = 1  # a checkpoint after every so many epochs; 0: none
 
 
 class Interrupted(BaseException):
@@ -63,13 +50,13 @@ class FoldTrainable(tune.Trainable):
         corpora: Mapping[str, CorpusAudio],
         runs: Path,
         here: Path,
-        checkpoint_epochs: int,
+        resources: Resources,
     ) -> None:
         """Tune may set up an actor for a trial that already runs in another: nothing is written."""
         os.chdir(here)  # relative paths in a grid are meant from where the runner was started
         self._corpora = corpora
         self._archive = Archive(runs)
-        self._checkpoint_epochs = checkpoint_epochs
+        self._checkpoint_epochs = resources.checkpoint_epochs
         self._fold: Fold | None = None
         self._assign(config)
 
@@ -204,7 +191,7 @@ def run_trials(
         Interrupted: SIGINT or SIGTERM came; nothing that was finished is lost.
     """
     listed = [{"run_id": name, "config": config.to_dict()} for name, config in trials.items()]
-    with _signals() as stop, _cluster(resources) as gpus, tempfile.TemporaryDirectory() as scratch:
+    with _signals() as stop, cluster(resources) as gpus, tempfile.TemporaryDirectory() as scratch:
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(
@@ -212,7 +199,7 @@ def run_trials(
                     corpora=dict(corpora),
                     runs=runs.resolve(),
                     here=Path.cwd(),
-                    checkpoint_epochs=resources.checkpoint_epochs,
+                    resources=resources,
                 ),
                 {"cpu": resources.cpus, "gpu": gpus},
             ),
@@ -221,49 +208,13 @@ def run_trials(
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 callbacks=[_Follower(listener, stop)],
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                failure_config=tune.FailureConfig(max_failures=resources.retries),
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_frequency=0, checkpoint_at_end=False
                 ),
                 verbose=0,
             ),
         ).fit()
-
-
-@contextmanager
-def _cluster(resources: Resources) -> Iterator[float]:
-    """Start Ray on this machine, on loopback only, or join the cluster that the user names.
-
-    Yields the GPUs that each trial reserves.
-    """
-    here = str(Path(__file__).resolve().parent.parent)
-    if resources.address is None:
-        # Workers inherit it; a runtime environment would start an agent of its own.
-        before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([here, *filter(None, before)]))
-    ray.init(
-        address=resources.address or "local",
-        include_dashboard=None if resources.address else False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        runtime_env={"env_vars": {"PYTHONPATH": here}} if resources.address else None,
-    )
-    try:
-        yield _gpus_per_trial(resources, ray.cluster_resources())
-    finally:
-        ray.shutdown()
-
-
-def _gpus_per_trial(resources: Resources, there: Mapping[str, float]) -> float:
-    """Refuse what Ray would wait for forever: a trial larger than the whole cluster."""
-    gpus = float(there.get("GPU", 0) > 0) if resources.gpus is None else resources.gpus
-    for kind, wanted in (("CPU", resources.cpus), ("GPU", gpus)):
-        if wanted > there.get(kind, 0):
-            raise ValueError(
-                f"a trial must fit on the machine, asked for {wanted:g} {kind}s of "
-                f"{there.get(kind, 0):g} (--{kind.lower()}s-per-trial)"
-            )
-    return gpus
 
 
 @contextmanager

@@ -49,10 +49,11 @@ def test_ablation_knows_nothing_of_the_command_line_s_file(path):
 
 @pytest.mark.parametrize("path", ABLATION, ids=name_of)
 @pytest.mark.parametrize(
-    ("module", "home"), [("ray", "ablation/trainable.py"), ("mlflow", "ablation/tracking.py")]
+    ("module", "homes"),
+    [("ray", ("cluster", "trainable")), ("mlflow", ("tracking",))],
 )
-def test_ray_and_mlflow_live_in_one_module_each(path, module, home):
-    assert (module in imported_roots(path)) == (name_of(path) == home)
+def test_ray_and_mlflow_live_where_they_are_looked_for(path, module, homes):
+    assert (module in imported_roots(path)) == (path.stem in homes)
 
 
 def test_the_runner_leaves_torch_ray_and_mlflow_to_others():

@@ -7,7 +7,8 @@ import pytest
 
 import ablation.trainable
 from ablation.archive import Archive
-from ablation.trainable import FoldTrainable, Resources, _gpus_per_trial
+from ablation.cluster import Resources
+from ablation.trainable import FoldTrainable
 from core.corpora.catalog import CORPORA
 from core.fold import CorpusAudio
 from tests.ablation.stand_ins import SAVEE, config_of, metrics_of, result_of
@@ -74,34 +75,9 @@ def trainable(tmp_path, fold):
         corpora={"savee": corpus},
         runs=tmp_path,
         here=Path.cwd(),
-        checkpoint_epochs=2,
+        resources=Resources(cpus=1, checkpoint_epochs=2),
     )
     return made
-
-
-@pytest.mark.parametrize(
-    ("gpus", "there", "expected"),
-    [
-        (None, {"CPU": 2.0}, 0.0),
-        (None, {"CPU": 8.0, "GPU": 4.0}, 1.0),
-        (0.5, {"CPU": 8.0, "GPU": 1.0}, 0.5),
-        (0.0, {"CPU": 8.0, "GPU": 1.0}, 0.0),
-    ],
-)
-def test_a_trial_takes_a_whole_gpu_where_there_is_one_unless_told_otherwise(gpus, there, expected):
-    assert _gpus_per_trial(Resources(cpus=1, gpus=gpus), there) == expected
-
-
-@pytest.mark.parametrize(
-    ("resources", "message"),
-    [
-        (Resources(cpus=3), r"asked for 3 CPUs of 2 \(--cpus-per-trial\)"),
-        (Resources(cpus=1, gpus=0.5), r"asked for 0.5 GPUs of 0 \(--gpus-per-trial\)"),
-    ],
-)
-def test_a_trial_that_ray_would_wait_for_forever_is_refused(resources, message):
-    with pytest.raises(ValueError, match=message):
-        _gpus_per_trial(resources, {"CPU": 2.0})
 
 
 def test_a_checkpoint_follows_every_so_many_epochs_but_the_last(trainable, fold, tmp_path):

@@ -47,6 +47,18 @@ class Batch:
             self.utterances,
         )
 
+    def split(self, size: int) -> list["Batch"]:
+        """The same utterances, at most so many a part, padded as they are here."""
+        return [
+            Batch(
+                self.waveforms[first : first + size],
+                self.waveform_lengths[first : first + size],
+                self.soft_labels[first : first + size],
+                self.utterances[first : first + size],
+            )
+            for first in range(0, len(self.utterances), size)
+        ]
+
 
 class Batcher:
     """Cuts one set of utterances into batches, the same way in training and in scoring."""

@@ -11,6 +11,7 @@ from core.batches import Batcher
 from core.config import RECIPE_VERSION, RunConfig, run_id
 from core.corpora.folds import FoldScheme, split
 from core.corpora.utterance import Utterance
+from core.devices import best_device, device_name
 from core.encoders import fingerprint as encoder_fingerprint
 from core.result import EpochMetrics, FoldResult, Prediction
 from core.schema import show
@@ -70,7 +71,12 @@ class Fold:
         config: RunConfig,
         corpus: CorpusAudio,
         device: torch.device,
+        micro_batch: int | None = None,
     ) -> None:
+        """Without a micro-batch, a batch passes the model at once; with one, the loss is the same.
+
+        Its size is how the figures were come by and not what they are of: no part of the run id.
+        """
         evaluation, store = config.evaluation, corpus.store
         holds_out = evaluation.selection == "validation"
         parts = split(corpus.utterances, corpus.scheme, config.fold, holds_out)
@@ -78,12 +84,13 @@ class Fold:
         self.history: list[EpochMetrics] = []
         self._corpus = corpus
         self._trainer = Trainer(
-            config, parts.train, parts.validation, store, corpus.classes, device
+            config, parts.train, parts.validation, store, corpus.classes, device, micro_batch
         )
         self._test = Batcher(parts.test, store, corpus.classes, config.audio, config.training)
         self._encoder = encoder_fingerprint(config.encoder)
         self._run_id = run_id(config, store.fingerprint, self._encoder)
         self._holds_out = holds_out
+        self._micro_batch = micro_batch
         self._records_oracle = evaluation.record_oracle or evaluation.selection == "oracle"
         self._oracle_ua = -1.0
         self._oracle_epoch = 0
@@ -160,9 +167,10 @@ class Fold:
             best_epoch=best_epoch,
             predictions=tuple(predictions),
             seconds=sum(epoch.seconds for epoch in self.history),
-            device=_device_name(self._trainer.device),
+            device=device_name(self._trainer.device),
             left_out=corpus.left_out,
             counts_differ=corpus.counts_differ,
+            micro_batch=self._micro_batch,
         )
 
     def _state(self, progress: Progress) -> FoldState:
@@ -248,18 +256,9 @@ def run_fold(
     return fold.result()
 
 
-def best_device() -> torch.device:
-    """The GPU that this process may use, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _are_scores(scores: dict[str, float] | None) -> bool:
     return scores is not None and scores.keys() == {"wa", "ua"} and _are_shares(scores.values())
 
 
 def _are_shares(values: Iterable[float]) -> bool:
     return all(0 <= value <= 1 for value in values)
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -71,6 +71,7 @@ class FoldResult:
     device: str
     left_out: int  # utterances of the corpus whose audio could not be read, by the user's leave
     counts_differ: bool = False  # the corpus is not the paper's in number, by the user's leave
+    micro_batch: int | None = None  # utterances that passed the model at once; None: a batch
 
     def scores(self) -> Scores:
         """WA, UA and confusion over the test fold."""

@@ -7,13 +7,14 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from core import losses
+from core import losses, micro_batches
 from core.batches import Batch, Batcher, derived_generator, derived_seed
 from core.config import RunConfig, TrainingConfig
 from core.corpora.utterance import Utterance
 from core.metrics import Scores, score
 from core.model import EmotionModel, Outputs
 from core.nonfinite import TrainingError, refuse_nonfinite_logits, refuse_nonfinite_losses
+from core.objective import terms_of
 from core.result import EpochMetrics, Prediction
 from core.store import AudioStore
 from core.training_state import (
@@ -46,9 +47,11 @@ class Trainer:
         store: AudioStore,
         classes: Sequence[str],
         device: torch.device,
+        micro_batch: int | None = None,
     ) -> None:
         self.config = config
         self.device = device
+        self._micro_batch = micro_batch  # utterances that pass the model at once; None: a batch
         self._classes = len(classes)
         # Sums over more threads round differently, so their number belongs to the experiment.
         torch.set_num_threads(config.training.threads)
@@ -95,7 +98,8 @@ class Trainer:
                 strict=False,
             ):
                 batch = batch.to(self.device)
-                computed = self._terms(batch, self._forward(batch))
+                outputs = micro_batches.forward(self._forward, batch, self._micro_batch)
+                computed = terms_of(batch, outputs, self.centers, constants)
                 initial.append({term: value.item() for term, value in computed.items()})
         return losses.calibrate(initial)
 
@@ -175,7 +179,9 @@ class Trainer:
         predictions = []
         with torch.inference_mode():
             for batch in batcher.in_order():
-                logits = self._forward(batch.to(self.device)).logits.float()
+                batch = batch.to(self.device)
+                outputs = micro_batches.forward(self._forward, batch, self._micro_batch)
+                logits = outputs.logits.float()
                 refuse_nonfinite_logits(logits, batch.utterances, self.epoch)
                 for utterance, label, row in zip(
                     batch.utterances, batch.labels.tolist(), logits.softmax(1).tolist(), strict=True
@@ -198,15 +204,12 @@ class Trainer:
         order, mixing = self._generators["order"], self._generators["mixing"]
         for batch in self._train.shuffled(self.config.mixup, order, mixing):
             batch = batch.to(self.device)
-            computed = self._terms(batch, self._forward(batch))
-            total = losses.weighted_sum(computed, weights)
             self._optimiser.zero_grad(set_to_none=True)
             self._center_optimiser.zero_grad(set_to_none=True)
-            total.backward()
+            rows.append(self._backward(batch, weights))
             self._optimiser.step()
             self._center_optimiser.step()
             names.append(batch.utterances)
-            rows.append(torch.stack([total, *(computed[term] for term in terms)]).detach())
         # One transfer an epoch: reading each step's losses would make the CPU wait for the GPU.
         history = torch.stack(rows).cpu().double()  # (steps, 1 + terms)
         refuse_nonfinite_losses(history, ("total", *terms), names, self.epoch)
@@ -221,6 +224,20 @@ class Trainer:
             self._best_weights = {name: item.to("cpu", copy=True) for name, item in weights.items()}
         return scores
 
+    def _backward(self, batch: Batch, weights: Mapping[str, float]) -> Tensor:
+        """Add a batch's gradients; returns (1 + terms,) float, the weighted sum and each term."""
+        row: list[Tensor] = []
+
+        def objective(outputs: Outputs) -> Tensor:
+            computed = terms_of(batch, outputs, self.centers, self.config.losses)
+            total = losses.weighted_sum(computed, weights)
+            row.append(torch.stack([total, *computed.values()]).detach())
+            return total
+
+        dropout = {name: self._generators[name] for name in global_generators(self.device)}
+        micro_batches.backward(self._forward, objective, batch, self._micro_batch, dropout)
+        return row[0]
+
     def _forward(self, batch: Batch) -> Outputs:
         with torch.autocast(
             self.device.type,
@@ -228,30 +245,6 @@ class Trainer:
             enabled=self.config.training.precision == "bfloat16",
         ):
             return self.model(batch.waveforms, batch.waveform_lengths)
-
-    def _terms(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
-        """Eq. 6-10, those that the setting names, in float32."""
-        constants, labels = self.config.losses, batch.labels
-        logits = outputs.logits.float()
-        computed: dict[str, Tensor] = {}
-        for term in constants.terms:
-            match term:
-                case "kl":
-                    computed[term] = losses.kl_divergence(logits, batch.soft_labels)
-                case "focal":
-                    computed[term] = losses.focal(logits, batch.soft_labels, constants.focal_gamma)
-                case "center":
-                    computed[term] = losses.center(outputs.embeddings.float(), labels, self.centers)
-                case "supcon":
-                    assert outputs.frames is not None
-                    computed[term] = losses.supervised_contrastive(
-                        losses.broadcast_context(outputs.frames.float(), outputs.frame_mask),
-                        outputs.frame_mask,
-                        labels,
-                        constants.temperature,
-                        normalise=constants.normalise_frames,
-                    )
-        return computed
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor of `state`. Names, types and shapes are the same from the start."""

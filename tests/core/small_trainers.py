@@ -9,12 +9,17 @@ from core.trainer import Trainer
 from tests.core.small_speech import CLASSES, CPU, tones
 
 
-def make_trainer(config: RunConfig, train: Sequence[Utterance] = (), held_out: str = "") -> Trainer:
+def make_trainer(
+    config: RunConfig,
+    train: Sequence[Utterance] = (),
+    held_out: str = "",
+    micro_batch: int | None = None,
+) -> Trainer:
     """Session 5 is the test fold; 16 utterances train, or 12 where a session is held out."""
     utterances, clips = tones()
     train = train or [item for item in utterances if item.session not in ("5", held_out)]
     validation = [item for item in utterances if item.session == held_out]
-    return Trainer(config, train, validation, clips, CLASSES, CPU)
+    return Trainer(config, train, validation, clips, CLASSES, CPU, micro_batch)
 
 
 def make_batcher(config: RunConfig, sessions: str = "1234") -> Batcher:

@@ -16,7 +16,7 @@ import core.trainer
 from core.batches import Batcher
 from core.config import run_id
 from core.corpora.utterance import Utterance
-from core.fold import Fold, best_device, run_fold
+from core.fold import Fold, run_fold
 from core.model import EmotionModel
 from core.result import EpochMetrics, FoldResult
 from tests.core.small_folds import HONEST, evaluated, of, run, same_weights, script_scores, timeless
@@ -142,7 +142,7 @@ def test_a_trainer_is_given_its_own_sessions_only(monkeypatch, selection, fold, 
     utterances, clips = tones()
     config = evaluated(selection).on_fold(fold, seed=0)
     Fold(config, of(utterances, clips), CPU)
-    ((_, trained, held_out, store, classes, _),) = given
+    ((_, trained, held_out, store, classes, *_),) = given
     assert sorted(item.name for item in trained) == sorted(
         item.name for item in utterances if item.session in train
     )
@@ -281,7 +281,14 @@ def test_the_folds_together_score_every_utterance_once():
     assert scored == dict.fromkeys((item.name for item in utterances), 1)
 
 
-@pytest.mark.parametrize(("available", "expected"), [(True, "cuda"), (False, "cpu")])
-def test_the_gpu_is_taken_where_there_is_one(monkeypatch, available, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert best_device().type == expected
+def test_a_micro_batch_is_noted_and_makes_no_other_experiment():
+    utterances, clips = tones()
+    config = evaluated("last", training={"epochs": 1})
+    whole = run(config, utterances, clips)
+    fold = Fold(config, of(utterances, clips), CPU, micro_batch=3)
+    fold.step()
+    parts = fold.result()
+    assert (whole.micro_batch, parts.micro_batch) == (None, 3)
+    assert parts.run_id == whole.run_id
+    for one, other in zip(parts.predictions, whole.predictions, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-3)

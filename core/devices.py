@@ -1,0 +1,50 @@
+"""What a process trains on: a GPU or the CPU, how exactly, and what becomes of a full memory."""
+
+import gc
+import os
+
+import torch
+
+# What the allocators of torch and of the GPU's libraries say; they have no class in common.
+MEMORY_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
+def best_device() -> torch.device:
+    """The GPU that this process may use, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's own name, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def use_deterministic_kernels() -> None:
+    """From here on this process takes no kernel whose sums have no fixed order.
+
+    To be called before the process first uses its GPU. An operation that has no such kernel then
+    raises a RuntimeError, which names it. On the CPU nothing changes: there, sums have one order.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False  # else timings pick the algorithm
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the GPU or of the machine was too small for what was tried."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in MEMORY_WORDS)
+
+
+def free_memory() -> None:
+    """Give back what nobody uses, to the GPU as well; torch keeps it otherwise."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # it needs numpy, and a plan reads costs alone
 
 
 MAX_EPOCH_S = 1e9
+ERRORS, MICRO_BATCH = "error.txt", "micro_batch.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +64,43 @@ class Archive:
         text = json.dumps(result.to_dict(), allow_nan=False, separators=(",", ":"))
         write_whole(self.folder(result.run_id) / "result.json", text)
 
+        for name in (ERRORS, MICRO_BATCH):
+            (self.folder(result.run_id) / name).unlink(missing_ok=True)
+
     def forget(self, run_id: str) -> None:
         """Remove a fold, finished or under way; what it cost stays known until it costs anew."""
-        (self.folder(run_id) / "result.json").unlink(missing_ok=True)
+        for name in ("result.json", ERRORS, MICRO_BATCH):
+            (self.folder(run_id) / name).unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)
+
+    def log_failure(self, run_id: str, text: str) -> Path:
+        """Keep what is known of a failure until the fold finishes; returns where."""
+        path = self.folder(run_id) / ERRORS
+        write_whole(path, text)
+        return path
+
+    def take_less(self, run_id: str, asked: int | None, batch: int) -> str | None:
+        """Halve how many utterances of a fold pass the model at once, in later starts too.
+
+        Args:
+            asked: What the user allows; None is a whole batch.
+            batch: How many a batch has.
+        Returns:
+            A remark; None where one utterance was too much already.
+        """
+        size = min(self.micro_batch(run_id, asked) or batch, batch) // 2
+        if not size:
+            return None
+        write_whole(self.folder(run_id) / MICRO_BATCH, str(size))
+        return f"out of memory: goes on with {size} utterance{'s' * (size > 1)} at once"
+
+    def micro_batch(self, run_id: str, asked: int | None) -> int | None:
+        """How many utterances pass the model at once: as asked, or fewer after `take_less`."""
+        noted = None
+        with suppress(OSError, ValueError):  # there is none, or it holds no number
+            noted = int((self.folder(run_id) / MICRO_BATCH).read_text(encoding="ascii")[:9])
+        sizes = [size for size in (asked, noted) if size is not None and size > 0]
+        return min(sizes, default=None)
 
     def load(self, run_id: str) -> "FoldResult":
         """Read a finished fold back.

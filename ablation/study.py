@@ -22,7 +22,7 @@ from ablation.recorder import Recorder
 from ablation.report import Report, summarise_grid, write_report
 from ablation.scores import FoldScore
 from ablation.tracking import Tracker, TrackingError, read_scores
-from ablation.trainable import Listener, run_trials
+from ablation.trials import Listener, run_trials
 from core.checkpoints import fetch, fingerprint, geometry
 from core.config import EncoderConfig, PoolingConfig, run_id
 from core.corpora.corpus import Corpus
@@ -51,7 +51,7 @@ def run_study(
         core.checkpoints.CheckpointError: an encoder is not at hand.
         core.corpora.utterance.CorpusError: a corpus folder is not what it should be.
         core.audio.AudioError: audio that can't be used.
-        ablation.trainable.Interrupted: the user stopped it; what was finished is kept.
+        ablation.trials.Interrupted: the user stopped it; what was finished is kept.
     """
     for encoder, pooling in dict.fromkeys((c.config.encoder, c.config.pooling) for c in grid.cells):
         check_encoder(encoder, pooling)

@@ -50,7 +50,7 @@ def test_ablation_knows_nothing_of_the_command_line_s_file(path):
 @pytest.mark.parametrize("path", ABLATION, ids=name_of)
 @pytest.mark.parametrize(
     ("module", "homes"),
-    [("ray", ("cluster", "trainable")), ("mlflow", ("tracking",))],
+    [("ray", ("cluster", "trainable", "trials")), ("mlflow", ("tracking",))],
 )
 def test_ray_and_mlflow_live_where_they_are_looked_for(path, module, homes):
     assert (module in imported_roots(path)) == (path.stem in homes)

@@ -125,3 +125,59 @@ def test_others_may_read_what_is_written(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_fold_that_finishes_leaves_no_trace_of_its_troubles(archive):
+    log = archive.log_failure(RUN_ID, "why")
+    assert log.read_text() == "why"
+    archive.take_less(RUN_ID, None, 16)
+    archive.save(result_of(RUN_ID))
+    assert sorted(path.name for path in archive.folder(RUN_ID).iterdir()) == [
+        "cost.json",
+        "result.json",
+    ]
+
+
+def test_a_forgotten_fold_forgets_its_troubles(archive):
+    archive.log_failure(RUN_ID, "why")
+    archive.take_less(RUN_ID, None, 16)
+    archive.forget(RUN_ID)
+    assert archive.micro_batch(RUN_ID, None) is None
+    assert list(archive.folder(RUN_ID).iterdir()) == []
+
+
+def test_every_full_memory_halves_what_passes_at_once_until_nothing_is_left(archive):
+    remarks = [archive.take_less(RUN_ID, None, 12) for _ in range(4)]
+    assert remarks == [
+        "out of memory: goes on with 6 utterances at once",
+        "out of memory: goes on with 3 utterances at once",
+        "out of memory: goes on with 1 utterance at once",
+        None,
+    ]
+    assert archive.micro_batch(RUN_ID, None) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "noted", "expected"),
+    [
+        (None, None, None),
+        (8, None, 8),
+        (None, "4", 4),
+        (2, "4", 2),
+        (8, "4", 4),
+        (8, "", 8),
+        (8, "0", 8),
+        (8, "-3", 8),
+        (None, "x", None),
+        (None, "\xe9", None),
+    ],
+)
+def test_the_smaller_of_what_is_asked_and_noted_counts(archive, asked, noted, expected):
+    if noted is not None:
+        archive.folder(RUN_ID).mkdir(parents=True)
+        (archive.folder(RUN_ID) / "micro_batch.txt").write_text(noted, encoding="utf-8")
+    assert archive.micro_batch(RUN_ID, asked) == expected
+
+
+def test_what_is_noted_larger_than_a_batch_is_halved_from_the_batch(archive):
+    assert archive.take_less(RUN_ID, 64, 16) == "out of memory: goes on with 8 utterances at once"

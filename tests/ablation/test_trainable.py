@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 
 import ablation.trainable
 from ablation.archive import Archive
@@ -11,6 +12,7 @@ from ablation.cluster import Resources
 from ablation.trainable import FoldTrainable
 from core.corpora.catalog import CORPORA
 from core.fold import CorpusAudio
+from core.nonfinite import TrainingError
 from tests.ablation.stand_ins import SAVEE, config_of, metrics_of, result_of
 
 RUN = "0123456789ab"
@@ -21,10 +23,12 @@ class StandIn:
 
     resumed: tuple[int, ...] = ()
     full_disk = False
+    errors: ClassVar[list[Exception]] = []  # of the steps to come
 
-    def __init__(self, config, corpus, device):
+    def __init__(self, config, corpus, device, micro_batch):
         self.history = []
         self.saved = []
+        self.micro_batch = micro_batch
 
     @property
     def finished(self):
@@ -35,6 +39,8 @@ class StandIn:
         return ["a remark"]
 
     def step(self):
+        if type(self).errors:
+            raise type(self).errors.pop(0)
         self.history.append(metrics_of(len(self.history) + 1))
         return self.history[-1]
 
@@ -51,6 +57,7 @@ class StandIn:
 def fold(monkeypatch):
     class Fold(StandIn):
         made: ClassVar[list[StandIn]] = []
+        errors: ClassVar[list[Exception]] = []
 
         def __init__(self, *arguments):
             super().__init__(*arguments)
@@ -113,3 +120,41 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_training(trainable, fold):
         "no checkpoint after epoch 2: [Errno 28] No space left on device"
     ]
     assert reports[2]["done"]
+
+
+def test_too_little_memory_is_met_with_half_a_batch_from_the_last_checkpoint(trainable, fold):
+    fold.errors[:] = [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()]
+    reports = [trainable.step() for _ in range(5)]
+    assert [report.get("remarks", [])[-1:] for report in reports[:2]] == [
+        ["out of memory: goes on with 8 utterances at once"],
+        ["out of memory: goes on with 4 utterances at once"],
+    ]
+    assert [made.micro_batch for made in fold.made] == [None, 8, 4]
+    assert [report["done"] for report in reports] == [False, False, False, False, True]
+
+
+def test_one_utterance_too_much_is_the_trial_s_failure(trainable, fold):
+    fold.errors[:] = [MemoryError("no room")] * 6
+    for _ in range(4):
+        trainable.step()
+    with pytest.raises(MemoryError, match="no room"):  # Tune's to try again, in a new process
+        trainable.step()
+    assert [made.micro_batch for made in fold.made] == [None, 8, 4, 2, 1]
+
+
+@pytest.mark.parametrize("error", [TrainingError("loss is NaN"), ValueError("no such layer")])
+def test_a_failure_that_would_come_again_is_told_with_its_log_and_not_retried(
+    trainable, fold, error, tmp_path
+):
+    fold.errors[:] = [error]
+    log = tmp_path / "folds" / RUN / "error.txt"
+    failure = f"{type(error).__name__}: {error} (see {log})"
+    assert trainable.step() == {"done": True, "failure": failure}
+    assert str(error) in log.read_text()
+    assert "Traceback" in log.read_text()
+
+
+def test_a_fault_that_may_not_come_again_is_left_to_tune_s_retries(trainable, fold):
+    fold.errors[:] = [OSError(errno.EIO, os.strerror(errno.EIO))]
+    with pytest.raises(OSError, match="Input/output error"):
+        trainable.step()

@@ -1,0 +1,222 @@
+"""Ray Tune over the missing folds: who follows them, what stops them, what starts them again."""
+
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import ray.exceptions
+from ray import tune
+from ray.tune.callback import Callback
+from ray.tune.experiment import Trial as TuneTrial
+
+from ablation.archive import Archive
+from ablation.cluster import Resources, cluster
+from ablation.trainable import FoldTrainable
+from core.config import RunConfig
+from core.fold import CorpusAudio
+from core.result import EpochMetrics
+
+
+class Interrupted(BaseException):
+    """The user asked to stop; a BaseException, which Tune does not take for a trial's failure."""
+
+
+class Listener(Protocol):
+    """Who follows the trials; every call comes from the driver's own thread."""
+
+    def trial_started(self, run_id: str) -> None: ...
+    def trial_remarked(self, run_id: str, remark: str) -> None: ...
+    def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None: ...
+    def trial_finished(self, run_id: str) -> None: ...
+    def trial_failed(self, run_id: str, reason: str) -> None: ...
+
+
+class _Follower(Callback):
+    """Passes Tune's events on. Its own exceptions would end the whole experiment."""
+
+    def __init__(self, listener: Listener, stop: threading.Event, archive: Archive) -> None:
+        self.running: set[str] = set()
+        self.over: set[str] = set()
+        self._listener = listener
+        self._stop = stop
+        self._archive = archive
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles callbacks for a restore that we never ask for."""
+        return {}
+
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        if self._stop.is_set():
+            raise Interrupted
+
+    def on_trial_start(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self.running.add(_run_id(trial))
+        self._listener.trial_started(_run_id(trial))
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[TuneTrial],
+        trial: TuneTrial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        for remark in result.get("remarks", ()):
+            self._listener.trial_remarked(_run_id(trial), remark)
+        if "metrics" in result:
+            self._listener.epoch_finished(_run_id(trial), EpochMetrics(**result["metrics"]))
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        failure = (trial.last_result or {}).get("failure")
+        self._close(trial, failure)
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self._listener.trial_remarked(_run_id(trial), f"is tried again: {_reason(trial)}")
+
+    def on_trial_error(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        log = self._archive.log_failure(_run_id(trial), str(trial.get_error() or ""))
+        self._close(trial, f"{_reason(trial)} (see {log})")
+
+    def lost_memory(self, limits: Mapping[str, tuple[int | None, int]]) -> None:
+        """Let every trial under way take less, or fail where it can't.
+
+        Ray ended one of them, the machine being out of memory, and does not say which.
+        """
+        for run_id in sorted(self.running):
+            if remark := self._archive.take_less(run_id, *limits[run_id]):
+                self._listener.trial_remarked(run_id, remark)
+            else:
+                self._end(run_id, "out of memory with one utterance at once")
+
+    def _close(self, trial: TuneTrial, failure: str | None) -> None:
+        self._end(_run_id(trial), failure)
+
+    def _end(self, run_id: str, failure: str | None) -> None:
+        self.running.discard(run_id)
+        if run_id in self.over:
+            return
+        self.over.add(run_id)
+        if failure is None:
+            self._listener.trial_finished(run_id)
+        else:
+            self._listener.trial_failed(run_id, failure)
+
+
+def run_trials(
+    trials: Mapping[str, RunConfig],
+    corpora: Mapping[str, CorpusAudio],
+    runs: Path,
+    resources: Resources,
+    listener: Listener,
+) -> None:
+    """Train every trial that the archive does not hold yet.
+
+    Args:
+        trials: Configs by run id.
+        corpora: Audio by corpus name.
+        runs: The folder of the archive; every node must see it under this path.
+        resources: Per trial.
+        listener: Told of each start, epoch, end and failure.
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; nothing that was finished is lost.
+    """
+    limits = {
+        name: (resources.micro_batch, config.training.batch_size) for name, config in trials.items()
+    }
+    left = dict(trials)
+    with _signals() as stop:
+        while left:
+            follower = _Follower(listener, stop, Archive(runs))
+            try:
+                _fit(left, corpora, runs, resources, follower)
+                return
+            except RuntimeError as error:
+                # Tune has no place for this one and gives up on all trials; the others are sound.
+                if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
+                    raise
+            follower.lost_memory(limits)
+            left = {name: config for name, config in left.items() if name not in follower.over}
+
+
+def _fit(
+    trials: Mapping[str, RunConfig],
+    corpora: Mapping[str, CorpusAudio],
+    runs: Path,
+    resources: Resources,
+    follower: _Follower,
+) -> None:
+    listed = [{"run_id": name, "config": config.to_dict()} for name, config in trials.items()]
+    with cluster(resources) as gpus, tempfile.TemporaryDirectory() as scratch:
+        trainable = tune.with_parameters(
+            FoldTrainable,
+            corpora=dict(corpora),
+            runs=runs.resolve(),
+            here=Path.cwd(),
+            resources=resources,
+        )
+        tune.Tuner(
+            tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": gpus}),
+            param_space={"trial": tune.grid_search(listed)},
+            tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=resources.at_once),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                callbacks=[follower],
+                failure_config=tune.FailureConfig(max_failures=resources.retries),
+                checkpoint_config=tune.CheckpointConfig(
+                    checkpoint_frequency=0, checkpoint_at_end=False
+                ),
+                verbose=0,
+            ),
+        ).fit()
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """Turn SIGINT and SIGTERM into a flag, where this is the main thread; put back afterwards.
+
+    A second one, where the first is not heeded, ends whatever is going on.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run_id(trial: TuneTrial) -> str:
+    return str(trial.config["trial"]["run_id"])
+
+
+def _reason(trial: TuneTrial) -> str:
+    """The last line of what Tune knows, in our words where a process was ended from outside."""
+    lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
+    latest = " ".join(lines[-60:])
+    if "running low on memory" in latest:
+        return "its process was ended, the machine being out of memory"
+    if not lines or "actor died" in latest or "actor is dead" in latest:
+        return "its process was killed, or its node was lost"
+    return lines[-1]

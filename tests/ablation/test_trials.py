@@ -1,0 +1,139 @@
+import signal
+import threading
+from types import SimpleNamespace
+
+import pytest
+import ray.exceptions
+
+import ablation.trials
+from ablation.archive import Archive
+from ablation.cluster import Resources
+from ablation.trials import _Follower, _signals, run_trials
+from tests.ablation.stand_ins import config_of
+
+RUN, OTHER = "0123456789ab", "ba9876543210"
+
+
+class Spy:
+    """A listener that notes what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def __getattr__(self, name):
+        return lambda *arguments: self.told.append((name, *arguments))
+
+
+def tune_trial(run_id=RUN, error=None, **result):
+    return SimpleNamespace(
+        config={"trial": {"run_id": run_id}}, last_result=result, get_error=lambda: error
+    )
+
+
+@pytest.fixture
+def spy():
+    return Spy()
+
+
+@pytest.fixture
+def follower(spy, tmp_path):
+    return _Follower(spy, threading.Event(), Archive(tmp_path))
+
+
+def test_a_trial_is_over_once(follower, spy):
+    follower.on_trial_start(0, [], tune_trial())
+    assert follower.running == {RUN}
+    follower.on_trial_complete(0, [], tune_trial())
+    follower.on_trial_complete(0, [], tune_trial(failure="too late"))
+    assert spy.told == [("trial_started", RUN), ("trial_finished", RUN)]
+    assert follower.over == {RUN}
+    assert not follower.running
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("Failure # 1\nTraceback:\nOSError: [Errno 5] it broke\n", "OSError: [Errno 5] it broke"),
+        (None, "its process was killed, or its node was lost"),
+        (
+            "Failure # 1\nThe actor died unexpectedly before finishing this task.\n\tpid: 7\n"
+            "Worker exit type: SYSTEM_ERROR\n",
+            "its process was killed, or its node was lost",
+        ),
+        (
+            "1 worker(s) were killed due to the node running low on memory.\n"
+            "Top 10 memory users:\nRefer to the documentation\n",
+            "its process was ended, the machine being out of memory",
+        ),
+    ],
+)
+def test_what_tune_knows_of_a_failure_is_said_in_one_line(follower, spy, tmp_path, error, reason):
+    follower.on_trial_recover(0, [], tune_trial(error=error))
+    follower.on_trial_error(0, [], tune_trial(error=error))
+    log = tmp_path / "folds" / RUN / "error.txt"
+    assert spy.told == [
+        ("trial_remarked", RUN, f"is tried again: {reason}"),
+        ("trial_failed", RUN, f"{reason} (see {log})"),
+    ]
+    assert log.read_text() == (error or "")  # Tune's own file goes with its scratch folder
+
+
+def out_of_memory():
+    """As Tune gives up where Ray's memory monitor has ended an actor in the middle of a step."""
+    error = RuntimeError("Caught unexpected exception")
+    error.__cause__ = ray.exceptions.OutOfMemoryError("the node was running low on memory")
+    return error
+
+
+class Fits:
+    """Stands in for Tune: trials start one after another; each fit ends as it is told to."""
+
+    def __init__(self, *ends):
+        self.ends = list(ends)
+        self.asked = []
+
+    def __call__(self, trials, corpora, runs, resources, follower):
+        archive = Archive(runs)
+        self.asked.append({name: archive.micro_batch(name, None) for name in trials})
+        follower.on_trial_start(0, [], tune_trial(next(iter(trials))))
+        if error := self.ends.pop(0):
+            raise error
+
+
+def test_a_machine_out_of_memory_costs_the_trial_under_way_half_its_micro_batch(
+    monkeypatch, spy, tmp_path
+):
+    fits = Fits(out_of_memory(), out_of_memory(), None)
+    monkeypatch.setattr(ablation.trials, "_fit", fits)
+    trials = {RUN: config_of(1), OTHER: config_of(2)}
+    run_trials(trials, {}, tmp_path, Resources(cpus=1), spy)
+    assert fits.asked == [
+        {RUN: None, OTHER: None},
+        {RUN: 8, OTHER: None},  # of a batch of 16
+        {RUN: 4, OTHER: None},
+    ]
+    assert ("trial_remarked", RUN, "out of memory: goes on with 4 utterances at once") in spy.told
+
+
+def test_one_utterance_too_much_is_a_failure_and_the_other_trials_go_on(monkeypatch, spy, tmp_path):
+    fits = Fits(out_of_memory(), out_of_memory(), None)
+    monkeypatch.setattr(ablation.trials, "_fit", fits)
+    trials = {RUN: config_of(1), OTHER: config_of(2)}
+    run_trials(trials, {}, tmp_path, Resources(cpus=1, micro_batch=2), spy)
+    assert [list(asked) for asked in fits.asked] == [[RUN, OTHER], [RUN, OTHER], [OTHER]]
+    assert ("trial_failed", RUN, "out of memory with one utterance at once") in spy.told
+
+
+def test_any_other_error_of_tune_is_not_swallowed(monkeypatch, spy, tmp_path):
+    monkeypatch.setattr(ablation.trials, "_fit", Fits(RuntimeError("another")))
+    with pytest.raises(RuntimeError, match="another"):
+        run_trials({RUN: config_of()}, {}, tmp_path, Resources(cpus=1), spy)
+
+
+def test_the_first_signal_asks_and_the_second_insists():
+    with _signals() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

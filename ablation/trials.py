@@ -1,5 +1,6 @@
 """Ray Tune over the missing folds: who follows them, what stops them, what starts them again."""
 
+import logging
 import signal
 import tempfile
 import threading
@@ -20,6 +21,9 @@ from ablation.trainable import FoldTrainable
 from core.config import RunConfig
 from core.fold import CorpusAudio
 from core.result import EpochMetrics
+
+# What fails is said by the listener, once and in our words; Tune would print tracebacks between.
+logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 class Interrupted(BaseException):

@@ -4,6 +4,7 @@
     python runner.py grids/table3.yaml --demo       the same on synthetic speech: no data, no GPU
     python runner.py grids/table3.yaml --plan       what would run; runs nothing
     python runner.py report grids/table3.yaml       rebuild the table from MLflow
+    python runner.py doctor grids/table3.yaml       what stands between this machine and that run
     python runner.py ui                             browse the runs in MLflow's UI
     python runner.py check ravdess --data DIR       is this folder the corpus that the paper means?
     python runner.py fetch ravdess --data DIR       download what may be downloaded
@@ -19,16 +20,16 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ablation.arguments import CORPUS_VERBS, ROOT, UsageError, parse, parser_of
+from ablation.argument_groups import ROOT
+from ablation.arguments import CORPUS_VERBS, UsageError, parse, parser_of
 
 # Everything else is imported where it is needed: --help and --plan answer at once.
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ablation.grid import Grid, GridProblem
-    from ablation.options import Options
+    from ablation.grid import Grid
     from ablation.published import Published
     from ablation.report import Report
     from ablation.study import Outcome
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words[0] in CORPUS_VERBS:
             return _corpus_verb(words)
         verb, options = parse(words)
-        status = {"report": _report, "ui": _ui, "run": _plan_or_run}[verb](options)
+        verbs = {"report": _report, "ui": _ui, "doctor": _doctor, "run": _plan_or_run}
+        status = verbs[verb](options)
         sys.stdout.flush()
         return status
     except UsageError as error:
@@ -81,16 +83,11 @@ def _plan_or_run(options: Namespace) -> int:
 
 
 def _plan(options: Namespace, grid: "Grid") -> int:
-    from ablation.plan import Wanted, plan_text
+    from ablation.command_line import study_options, wanted_resources
+    from ablation.plan import plan_text
 
-    wanted = Wanted(
-        cpus=options.cpus_per_trial,
-        gpus=options.gpus_per_trial,
-        at_once=options.max_concurrent,
-        address=options.address,
-    )
     width = shutil.get_terminal_size().columns
-    print(plan_text(grid, _study_options(options), wanted, width))
+    print(plan_text(grid, study_options(options), wanted_resources(options), width))
     return FINISHED
 
 
@@ -98,8 +95,9 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
     if options.address:  # read when Ray is imported: a cluster's nodes need more than loopback
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1"
     from ablation.cluster import Resources
+    from ablation.command_line import study_options
     from ablation.study import run_study
-    from ablation.trainable import Interrupted
+    from ablation.trials import Interrupted
 
     threads = max(cell.config.training.threads for cell in grid.cells)
     resources = Resources(
@@ -108,10 +106,13 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
         address=options.address,
         at_once=options.max_concurrent,
         checkpoint_epochs=options.checkpoint_epochs,
+        retries=options.retries,
+        micro_batch=options.micro_batch,
+        deterministic=options.deterministic,
     )
     console = _console()
     try:
-        outcome = run_study(grid, figures, _study_options(options), resources, console)
+        outcome = run_study(grid, figures, study_options(options), resources, console)
     except (ValueError, OSError) as error:  # data, encoders and folders say what is wrong
         return _refuse(str(error))
     except Interrupted:
@@ -121,13 +122,23 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
     return _print_problems(outcome)
 
 
+def _doctor(options: Namespace) -> int:
+    from ablation.doctor.verb import examine
+
+    try:
+        return examine(options, lambda: _grid(options, _figures()))
+    except ValueError as error:  # every problem of the file and of the command line
+        return _refuse(str(error))
+
+
 def _report(options: Namespace) -> int:
     try:
         figures = _figures()
         grid = _grid(options, figures)
+        from ablation.command_line import study_options
         from ablation.study import rebuild_report
 
-        report = rebuild_report(grid, figures, _study_options(options))
+        report = rebuild_report(grid, figures, study_options(options))
     except (ValueError, OSError) as error:
         return _refuse(str(error))
     _print_table(_console(), grid, report)
@@ -155,85 +166,15 @@ def _ui(options: Namespace) -> int:
 
 
 def _grid(options: Namespace, figures: "Published") -> "Grid":
-    from ablation.grid import GridError, GridProblem, Overrides
-    from ablation.grid_file import load_grid
-    from core.schema import suggest
+    from ablation.command_line import grid_of
 
-    settings, problems = _settings(options)
-    if problems:
-        raise GridError(options.grid, problems)
-    overrides = Overrides(
-        demo=options.demo,
-        settings=settings,
-        encoder=options.encoder,
-        corpora=tuple(options.corpus),
-        seeds=options.seeds,
-    )
-    grid = load_grid(options.grid, overrides, figures)
-    for name in getattr(options, "only", ()):
-        if name not in grid.rows:
-            text = f"must be a row of the grid, got {name!r}{suggest(name, grid.rows)}"
-            problems.append(GridProblem(0, "--only", text))
-    most = max(cell.folds for cell in grid.cells)
-    for fold in getattr(options, "fold", ()):
-        if fold > most:
-            problems.append(GridProblem(0, "--fold", f"must lie in 1..{most}, got {fold}"))
-    if problems:
-        raise GridError(options.grid, problems)
-    return grid
-
-
-def _settings(options: Namespace) -> tuple[dict[str, Any], list["GridProblem"]]:
-    """The settings that --set gives, and what is wrong with them."""
-    from ablation.grid import GridProblem
-    from ablation.grid_file import setting_keys
-    from ablation.yaml_lines import YamlError, parse
-    from core.schema import suggest
-
-    settings: dict[str, Any] = {}
-    problems = []
-    keys = setting_keys()
-    for word in options.set:
-        key, equals, text = word.partition("=")
-        fault = ""
-        if not equals:
-            fault = "must be KEY=VALUE, found no '='"
-        elif key not in keys:
-            hint = suggest(key, keys)
-            fault = f"must begin with a setting of core/config.py, got {key!r}{hint}"
-        else:
-            try:
-                settings[key] = parse(text.encode("utf-8", "surrogateescape")).value
-            except YamlError as error:
-                fault = error.text
-            else:
-                if isinstance(settings[key], dict):
-                    fault = "must be one value or a list of them, found a mapping"
-        if fault:
-            problems.append(GridProblem(0, f"--set {word}", fault))
-    return settings, problems
+    return grid_of(options, figures)
 
 
 def _figures() -> "Published":
     from ablation.published import load
 
     return load(ROOT / "reports" / "published.yaml")
-
-
-def _study_options(options: Namespace) -> "Options":
-    from ablation.options import Options
-
-    return Options(
-        runs=options.runs,
-        reports=options.reports,
-        data=getattr(options, "data", None),
-        tracking_uri=options.tracking_uri,
-        only=tuple(getattr(options, "only", ())),
-        folds=tuple(getattr(options, "fold", ())),
-        skip_bad_audio=getattr(options, "skip_bad_audio", False),
-        accept_counts=getattr(options, "accept_counts", False),
-        fresh=getattr(options, "fresh", False),
-    )
 
 
 def _print_table(console: "Console", grid: "Grid", report: "Report") -> None:

@@ -81,7 +81,7 @@ def plan_text(grid: Grid, options: Options, wanted: Wanted, width: int) -> str:
     if hidden := [_plain(column) for column in found if column not in chosen]:
         summary.append(f"A wider terminal also shows {', '.join(hidden)}.")
     threads = max(cell.config.training.threads for cell in grid.cells)
-    slots, resources = _slots(wanted, wanted.cpus or threads)
+    slots, resources = slots_of(wanted, wanted.cpus or threads)
     summary += [_counts(works), resources, _time(works, costs, slots)]
     return "\n".join([*_wrapped(said, width), *_lines(chosen, width), *_wrapped(summary, width)])
 
@@ -189,7 +189,7 @@ def _counts(works: Sequence[_Work]) -> str:
     return f"{text}."
 
 
-def _slots(wanted: Wanted, cpus: float) -> tuple[int, str]:
+def slots_of(wanted: Wanted, cpus: float) -> tuple[int, str]:
     """How many trials run beside one another, 0 where unknown or none, and in words."""
     at_once, gpus = wanted.at_once, wanted.gpus
     if wanted.address:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import runner
+from ablation.cluster import Resources
+from ablation.doctor.torch_probe import TorchFacts
 
 ROOT = Path(__file__).parents[1]
 TABLE_3 = str(ROOT / "grids" / "table3.yaml")
@@ -107,7 +109,7 @@ def test_help_goes_to_stdout(capsys):
     assert max(map(len, captured.out.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("verb", ["report", "ui"])
+@pytest.mark.parametrize("verb", ["report", "ui", "doctor"])
 def test_every_verb_has_help(capsys, verb):
     with pytest.raises(SystemExit) as ended:
         runner.main([verb, "--help"])
@@ -119,7 +121,7 @@ def test_no_arguments_are_answered_with_help_on_stderr(refusal):
     assert refusal().startswith("usage: runner.py GRID [options]")
 
 
-A_GRID = "must be a grid file, or one of report, ui, check, fetch"
+A_GRID = "must be a grid file, or one of report, ui, doctor, check, fetch"
 SEEDS = "must be a count in 1..1000 or a list such as 0,1,2 of different whole numbers from 0"
 SEED_WORDS = [
     "0",
@@ -150,6 +152,7 @@ def test_other_seeds_are_refused(refusal, text):
         (["reprot", "grids/x.yaml"], f"'reprot' {A_GRID}; did you mean 'report'?"),
         (["table3"], f"'table3' {A_GRID}; did you mean 'grids/table3.yaml'?"),
         (["zzz"], f"'zzz' {A_GRID}"),
+        (["docter"], f"'docter' {A_GRID}; did you mean 'doctor'?"),
         (["fetsch", "ravdess"], f"'fetsch' {A_GRID}; did you mean 'fetch'?"),
         (["--plan"], "a grid file must stand first, as in: runner.py grids/table3.yaml"),
         (
@@ -182,6 +185,22 @@ def test_other_seeds_are_refused(refusal, text):
             ["grids/table3.yaml", "--max-concurrent", "-2"],
             "--max-concurrent: must be a whole number in 1..100000, got '-2'",
         ),
+        (
+            [TABLE_3, "--checkpoint-epochs", "often"],
+            "--checkpoint-epochs: must be a whole number in 0..100000, got 'often'",
+        ),
+        ([TABLE_3, "--retries", "-1"], "--retries: must be a whole number in 0..100, got '-1'"),
+        ([TABLE_3, "--retries", "101"], "--retries: must be a whole number in 0..100, got '101'"),
+        ([TABLE_3, "--retries", "1.5"], "--retries: must be a whole number in 0..100, got '1.5'"),
+        (
+            [TABLE_3, "--micro-batch", "0"],
+            "--micro-batch: must be a whole number in 1..100000, got '0'",
+        ),
+        (
+            [TABLE_3, "--micro-batch", "all"],
+            "--micro-batch: must be a whole number in 1..100000, got 'all'",
+        ),
+        ([TABLE_3, "--deterministic=yes"], "--deterministic: ignored explicit argument 'yes'"),
     ],
 )
 def test_wrong_usage_is_refused_with_one_message(refusal, words, message):
@@ -205,10 +224,102 @@ def test_wrong_usage_is_refused_with_one_message(refusal, words, message):
             ["report", "grids/table3.yaml", "--plan"],
             "runner.py report: --plan must be an option of --help",
         ),
+        (
+            ["report", "ui"],
+            "runner.py report: 'ui' must stand first, as in: runner.py ui",
+        ),
+        (
+            ["doctor", "--corpus", "savee"],
+            "runner.py doctor: --corpus needs a grid file, as in: "
+            "runner.py doctor grids/table3.yaml",
+        ),
+        (
+            ["doctor", "table3"],
+            f"runner.py doctor: 'table3' {A_GRID}; did you mean 'grids/table3.yaml'?",
+        ),
+        (
+            ["doctor", "grids/table3.yaml", "--plan"],
+            "runner.py doctor: --plan must be an option of --help",
+        ),
     ],
 )
 def test_a_verb_names_itself_when_it_refuses(refusal, words, message):
     assert refusal(*words) == f"{message}{SEE_HELP}"
+
+
+@pytest.fixture
+def resources_of(monkeypatch, tmp_path):
+    """What a run would hand to Ray; it ends there."""
+    handed: list[Resources] = []
+
+    def run_study(grid, figures, options, resources, console):
+        handed.append(resources)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("ablation.study.run_study", run_study)
+
+    def of(*words: str) -> Resources:
+        assert runner.main([TABLE_3, "--demo", "--runs", str(tmp_path), *words]) == 2
+        return handed.pop()
+
+    return of
+
+
+def test_what_is_not_said_of_resources_is_their_default(resources_of):
+    assert resources_of() == Resources(cpus=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (["--retries", "0"], "retries", 0),
+        (["--retries", "100"], "retries", 100),
+        (["--micro-batch", "4"], "micro_batch", 4),
+        (["--deterministic"], "deterministic", True),
+        (["--checkpoint-epochs", "0"], "checkpoint_epochs", 0),
+        (["--checkpoint-epochs", "5"], "checkpoint_epochs", 5),
+        (["--max-concurrent", "3"], "at_once", 3),
+        (["--gpus-per-trial", "0.5"], "gpus", 0.5),
+        (["--cpus-per-trial", "2"], "cpus", 2.0),
+    ],
+)
+def test_an_option_reaches_the_trials_resources(resources_of, words, field, value):
+    assert getattr(resources_of(*words), field) == value
+
+
+@pytest.fixture
+def doctor(monkeypatch, said, tmp_path):
+    """The doctor where torch is as it should be; a real look at it costs half a minute."""
+    facts = TorchFacts(torch="2.12.1", torchaudio="2.11.0")
+    monkeypatch.setattr("ablation.doctor.verb.probe_torch", lambda root: facts)
+    monkeypatch.setattr("ablation.doctor.verb.nvidia_driver", lambda: None)
+    places = ("--runs", str(tmp_path / "runs"), "--reports", str(tmp_path / "reports"))
+
+    def of(*words: str) -> tuple[int, str, str]:
+        return said("doctor", *words[:1], *places, *words[1:])
+
+    return of
+
+
+def test_the_doctor_ends_with_0_where_nothing_stands_in_the_way(doctor, tmp_path):
+    status, out, err = doctor(TABLE_3, "--demo")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"Looking at this machine for {TABLE_3} --demo\n\n✓ python ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_ends_with_1_where_something_does(doctor):
+    status, out, err = doctor(TABLE_3, "--demo", "--runs", "/dev/null/runs")
+    assert (status, err) == (1, "")
+    assert "✗ runs           /dev/null can't be written: Not a directory\n" in out
+
+
+def test_the_doctor_refuses_a_grid_that_runs_nowhere(doctor):
+    assert doctor(TABLE_3, "--only", "hubert") == (
+        2,
+        "",
+        f"{TABLE_3}: --only: must be a row of the grid, got 'hubert'; did you mean 'hubert-lam'?",
+    )
 
 
 @pytest.mark.parametrize(

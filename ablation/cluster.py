@@ -9,6 +9,10 @@ from pathlib import Path
 import ray
 
 
+class ClusterError(ConnectionError):
+    """Ray does not start here, or does not answer where the user said it runs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """What one trial reserves and where trials run: nothing that its result is made of."""
@@ -34,13 +38,21 @@ def cluster(resources: Resources) -> Iterator[float]:
         # Workers inherit it; a runtime environment would start an agent of its own.
         before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([here, *filter(None, before)]))
-    ray.init(
-        address=resources.address or "local",
-        include_dashboard=None if resources.address else False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        runtime_env={"env_vars": {"PYTHONPATH": here}} if resources.address else None,
-    )
+    try:
+        ray.init(
+            address=resources.address or "local",
+            include_dashboard=None if resources.address else False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": {"PYTHONPATH": here}} if resources.address else None,
+        )
+    except Exception as error:  # of a slow start Ray raises no narrower one
+        ray.shutdown()
+        where = f"at {resources.address}" if resources.address else "on this machine"
+        raise ClusterError(
+            f"Ray must start or answer {where}, found: {' '.join(str(error).split())}; nothing is "
+            "lost: start again, with less else at work, or see `runner.py doctor`"
+        ) from error
     try:
         yield gpus_per_trial(resources, ray.cluster_resources())
     finally:

@@ -4,8 +4,7 @@ import logging
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -43,11 +42,11 @@ class Listener(Protocol):
 class _Follower(Callback):
     """Passes Tune's events on. Its own exceptions would end the whole experiment."""
 
-    def __init__(self, listener: Listener, stop: threading.Event, archive: Archive) -> None:
+    def __init__(self, listener: Listener, signals: "_Signals", archive: Archive) -> None:
         self.running: set[str] = set()
         self.over: set[str] = set()
         self._listener = listener
-        self._stop = stop
+        self._signals = signals
         self._archive = archive
 
     def __getstate__(self) -> dict[str, Any]:
@@ -55,7 +54,7 @@ class _Follower(Callback):
         return {}
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        if self._stop.is_set():
+        if self._signals.came:
             raise Interrupted
 
     def on_trial_start(
@@ -141,11 +140,11 @@ def run_trials(
         name: (resources.micro_batch, config.training.batch_size) for name, config in trials.items()
     }
     left = dict(trials)
-    with _signals() as stop:
+    with _Signals() as signals:
         while left:
-            follower = _Follower(listener, stop, Archive(runs))
+            follower = _Follower(listener, signals, Archive(runs))
             try:
-                _fit(left, corpora, runs, resources, follower)
+                _fit(left, corpora, runs, resources, follower, signals)
                 return
             except RuntimeError as error:
                 # Tune has no place for this one and gives up on all trials; the others are sound.
@@ -161,9 +160,11 @@ def _fit(
     runs: Path,
     resources: Resources,
     follower: _Follower,
+    signals: "_Signals",
 ) -> None:
     listed = [{"run_id": name, "config": config.to_dict()} for name, config in trials.items()]
     with cluster(resources) as gpus, tempfile.TemporaryDirectory() as scratch:
+        signals.catch()
         trainable = tune.with_parameters(
             FoldTrainable,
             corpora=dict(corpora),
@@ -187,28 +188,38 @@ def _fit(
         ).fit()
 
 
-@contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """Turn SIGINT and SIGTERM into a flag, where this is the main thread; put back afterwards.
+class _Signals:
+    """SIGINT and SIGTERM as a question, where this is the main thread; put back afterwards.
 
     A second one, where the first is not heeded, ends whatever is going on.
     """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+    NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Signals":
+        self._before = {number: signal.getsignal(number) for number in self.NUMBERS}
+        self.catch()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def catch(self) -> None:
+        """Take the signals; again after Ray has started, which takes SIGTERM for itself."""
+        if threading.current_thread() is threading.main_thread():
+            for number in self.NUMBERS:
+                signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.came:
             raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        self.came = True
 
 
 def _run_id(trial: TuneTrial) -> str:

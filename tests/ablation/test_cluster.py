@@ -1,6 +1,7 @@
 import pytest
+import ray
 
-from ablation.cluster import Resources, gpus_per_trial
+from ablation.cluster import ClusterError, Resources, cluster, gpus_per_trial
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,20 @@ def test_a_trial_takes_a_whole_gpu_where_there_is_one_unless_told_otherwise(gpus
 def test_a_trial_that_ray_would_wait_for_forever_is_refused(resources, message):
     with pytest.raises(ValueError, match=message):
         gpus_per_trial(resources, {"CPU": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("address", "where"), [(None, "on this machine"), ("10.0.0.1:6379", "at 10.0.0.1:6379")]
+)
+def test_a_ray_that_does_not_start_is_no_traceback(monkeypatch, address, where):
+    def init(**settings):
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    rule = f"Ray must start or answer {where}, found: The current node timed out during startup.; "
+    with (
+        pytest.raises(ClusterError, match=rule),
+        cluster(Resources(cpus=1, address=address)),
+    ):
+        pass
+    assert issubclass(ClusterError, OSError)  # which the runner answers with exit status 2

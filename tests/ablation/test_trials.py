@@ -1,5 +1,4 @@
 import signal
-import threading
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +7,7 @@ import ray.exceptions
 import ablation.trials
 from ablation.archive import Archive
 from ablation.cluster import Resources
-from ablation.trials import _Follower, _signals, run_trials
+from ablation.trials import Interrupted, _Follower, _Signals, run_trials
 from tests.ablation.stand_ins import config_of
 
 RUN, OTHER = "0123456789ab", "ba9876543210"
@@ -37,7 +36,7 @@ def spy():
 
 @pytest.fixture
 def follower(spy, tmp_path):
-    return _Follower(spy, threading.Event(), Archive(tmp_path))
+    return _Follower(spy, _Signals(), Archive(tmp_path))
 
 
 def test_a_trial_is_over_once(follower, spy):
@@ -92,7 +91,7 @@ class Fits:
         self.ends = list(ends)
         self.asked = []
 
-    def __call__(self, trials, corpora, runs, resources, follower):
+    def __call__(self, trials, corpora, runs, resources, follower, signals):
         archive = Archive(runs)
         self.asked.append({name: archive.micro_batch(name, None) for name in trials})
         follower.on_trial_start(0, [], tune_trial(next(iter(trials))))
@@ -131,9 +130,24 @@ def test_any_other_error_of_tune_is_not_swallowed(monkeypatch, spy, tmp_path):
 
 
 def test_the_first_signal_asks_and_the_second_insists():
-    with _signals() as stop:
+    with _Signals() as signals:
         signal.raise_signal(signal.SIGTERM)
-        assert stop.is_set()
+        assert signals.came
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_that_another_took_meanwhile_can_be_taken_back():
+    with _Signals() as signals:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Ray's start does in its own way
+        signals.catch()
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.came
+
+
+def test_a_signal_ends_tune_at_its_next_step(follower):
+    follower.on_step_begin(0, [])
+    follower._signals.came = True
+    with pytest.raises(Interrupted):
+        follower.on_step_begin(0, [])

@@ -18,5 +18,8 @@ for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",  # else it prints every step of creating its database
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines a fold, user and password in them
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the recorder tries again, and knows what arrived
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",  # seconds; 10 000 runs are read in a sixth of that
 }.items():
     os.environ.setdefault(_name, _value)

@@ -77,7 +77,10 @@ def _train_and_report(
     archive = Archive(options.runs)
     provenance = Provenance.here(ROOT)
     recorder = Recorder(
-        lambda: Tracker(options.uri, grid, options.runs, provenance), named, archive
+        lambda: Tracker(options.uri, grid, options.runs, provenance),
+        named,
+        archive,
+        lambda remark: console.print(Text(remark, style="yellow"), soft_wrap=True),
     )
     wanted = {key: group for key, group in named.items() if _is_wanted(group, options)}
     if options.fresh:
@@ -102,20 +105,19 @@ def _train_and_report(
                     resources,
                     Listeners((display, recorder)),
                 )
+        recorder.sync()
+        recorder.wait()
+        scores = _scores(grid, named, archive, options, recorder.problems)
+        summaries = summarise_grid(grid, scores, figures)
+        recorder.close(summaries)
     except BaseException:
-        recorder.close()
+        recorder.stop()
         raise
-    recorder.sync()
-    recorder.wait()
-    problems = list(recorder.problems)
-    scores = _scores(grid, named, archive, options, problems)
-    summaries = summarise_grid(grid, scores, figures)
-    recorder.close(summaries)
     report = write_report(grid, summaries, options.reports, provenance.git_commit)
     return Outcome(
         report=report,
         failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),
-        tracking_problems=tuple(problems),
+        tracking_problems=tuple(recorder.problems),
     )
 
 
@@ -260,11 +262,15 @@ def _scores(
     options: Options,
     problems: list[str],
 ) -> list[FoldScore]:
-    """What MLflow holds of the study; without MLflow, what the archive does, and a problem more."""
-    try:
-        return read_scores(options.uri, grid, named)
-    except TrackingError as error:
-        problems.append(f"{error}; the table is made from {options.runs / 'folds'} instead")
+    """What MLflow holds of the study; where it lacks any of it, what the archive does."""
+    instead = f"the table is made from {options.runs / 'folds'} instead"
+    if problems:
+        problems.append(instead)
+    else:
+        try:
+            return read_scores(options.uri, grid, named)
+        except TrackingError as error:
+            problems.append(f"{error}; {instead}")
     return [
         FoldScore.from_result(trial.row, archive.load(key))
         for key, group in named.items()

@@ -7,14 +7,14 @@ Everything a table needs travels in tags, so that thousands of runs are read bac
     fold, seed, run_id, config_key, score       of a fold; score is a FoldScore as JSON
 """
 
-import csv
-import json
+import logging
 import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
@@ -23,14 +23,18 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_NAME,
 )
 
+from ablation import logged
 from ablation.aggregate import Summary
 from ablation.grid import Grid, Trial
-from ablation.plots import confusion_figure, save
+from ablation.outages import described
 from ablation.provenance import Provenance
 from ablation.scores import FoldScore
+from ablation.uris import redacted
 from core.config import config_key
 from core.result import EpochMetrics, FoldResult
 from core.schema import flatten
+
+_Identity = tuple[str, str, str]  # level; row; a fold's run id or a row's corpus
 
 
 class TrackingError(ValueError):
@@ -39,11 +43,16 @@ class TrackingError(ValueError):
 
 # The UI then opens on runs and their metrics, not on its pages for language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-TAG_LIMIT = 5000  # MLflow's on a tag's value in every store it supports
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # that MLflow uses without a server
+
+# They print a traceback for each failure; ours are told once, by the recorder.
+for _library in ("mlflow", "sqlalchemy"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
 class Tracker:
-    """Writes one study to MLflow. Every method may be repeated; nothing is ever written twice."""
+    """Writes one study to MLflow. Every method may be repeated, also after a call whose answer got
+    lost on its way back; nothing is ever written twice."""
 
     def __init__(self, uri: str, grid: Grid, runs: Path, provenance: Provenance) -> None:
         self._client = MlflowClient(tracking_uri=uri)
@@ -53,21 +62,29 @@ class Tracker:
         self._rows: dict[tuple[str, str], str] = {}
         self._folds: dict[tuple[str, str], str] = {}  # (row, run id) -> MLflow's id
         self._open: set[str] = set()  # folds under way, by MLflow's id
+        self._stale: dict[tuple[str, str], list[str]] = {}  # finished runs that a new one replaces
+        self._tried: set[_Identity] = set()  # runs asked for, whether or not the answer arrived
+        self._told: dict[tuple[str, str, float], int] = {}  # when a row's mean was first told, ms
 
-    def finished(self) -> set[tuple[str, str]]:
-        """(row, run id) of every fold that MLflow already holds whole."""
-        found = _search(
-            self._client, self._experiment, "tags.level = 'fold' and status = 'FINISHED'"
-        )
-        return {(run.data.tags["row"], run.data.tags["run_id"]) for run in found}
+    def finished(self) -> dict[tuple[str, str], int]:
+        """(row, run id) of every fold that MLflow holds whole; when its last epoch ended, in ms."""
+        query = "tags.level = 'fold' and status = 'FINISHED'"
+        found = _search(self._client, self._experiment, query)
+        return {(run.data.tags["row"], run.data.tags["run_id"]): run.info.end_time for run in found}
 
     def start(self, trial: Trial, run_id: str) -> None:
         """Open a fold's run under its row; what an interrupted one left open goes first."""
-        if (trial.row, run_id) in self._folds:
+        key = (trial.row, run_id)
+        if key in self._folds:
             return
         parent = self._row(trial)
-        self._delete(trial, run_id, " and status != 'FINISHED'")
+        older = self._runs_of(trial, run_id)
+        self._stale[key] = [run.info.run_id for run in older if run.info.status == "FINISHED"]
+        for run in older:
+            if run.info.status != "FINISHED":
+                self._client.delete_run(run.info.run_id)
         config = trial.config
+        self._tried.add(("fold", *key))
         run = self._client.create_run(
             self._experiment,
             tags={
@@ -85,19 +102,24 @@ class Tracker:
         self._client.log_batch(
             run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()]
         )
-        self._folds[trial.row, run_id] = run.info.run_id
+        self._folds[key] = run.info.run_id
         self._open.add(run.info.run_id)
 
     def forget(self, trial: Trial, run_id: str) -> None:
         """Delete a fold's run, finished or not; MLflow keeps deleted runs in its bin."""
-        self._delete(trial, run_id)
+        for run in self._runs_of(trial, run_id):
+            self._client.delete_run(run.info.run_id)
 
     def epoch(self, trial: Trial, run_id: str, metrics: EpochMetrics) -> None:
         """Log one epoch's metrics; logging it again changes nothing."""
+        self.start(trial, run_id)
         self._client.log_batch(self._folds[trial.row, run_id], metrics=_metrics(metrics))
 
     def finish(self, trial: Trial, result: FoldResult) -> None:
-        """Log a finished fold whole, from its archived result, and close its run."""
+        """Log a finished fold whole, from its archived result, and close its run.
+
+        A finished run that it replaces goes last but one: a crash leaves one of them, never both.
+        """
         self.start(trial, result.run_id)
         run = self._folds[trial.row, result.run_id]
         score = FoldScore.from_result(trial.row, result)
@@ -105,24 +127,23 @@ class Tracker:
             run, metrics=[metric for epoch in result.history for metric in _metrics(epoch)]
         )
         ended = result.history[-1].finished_at_ms
-        final = {"n": score.n, "wa": score.wa, "ua": score.ua, "best_epoch": score.best_epoch}
-        if score.ua_oracle is not None and score.wa_oracle is not None:
-            final |= {"wa_oracle": score.wa_oracle, "ua_oracle": score.ua_oracle}
-        final |= {f"weight_{term}": value for term, value in result.loss_weights.items()}
-        final["train_seconds"] = result.seconds
+        tags = {"device": result.device, **logged.score_tags(score)}
+        final = logged.final_metrics(result, score)
         self._client.log_batch(
             run,
             metrics=[Metric(name, float(value), ended, 0) for name, value in final.items()],
-            tags=[RunTag("device", result.device), *self._score_tags(score)],
+            tags=[RunTag(name, text) for name, text in tags.items()],
         )
         self._artifacts(run, result)
+        for stale in self._stale.get((trial.row, result.run_id), ()):
+            self._client.delete_run(stale)
         self._terminate(run, "FINISHED", ended)
 
     def fail(self, trial: Trial, run_id: str, reason: str) -> None:
         """Close a fold's run as failed, with the reason."""
         self.start(trial, run_id)
         run = self._folds[trial.row, run_id]
-        self._client.set_tag(run, "failure", reason[:TAG_LIMIT])
+        self._client.set_tag(run, "failure", reason[: logged.TAG_LIMIT])
         self._terminate(run, "FAILED")
 
     def log_rows(self, summaries: Iterable[Summary]) -> None:
@@ -135,24 +156,28 @@ class Tracker:
             known = self._client.get_run(run).data.metrics
             now = time.time_ns() // 1_000_000
             news = [
-                Metric(name, float(value), now, 0)
+                Metric(name, float(value), self._told.setdefault((run, name, value), now), 0)
                 for name, value in figures.items()
                 if known.get(name) != value  # told again, it would stand twice in the history
             ]
             self._client.log_batch(run, metrics=news)
 
     def close(self) -> None:
-        """Leave no run open: rows are finished, folds that did not get there are killed."""
-        for run in sorted(self._open):
-            self._terminate(run, "KILLED")
-        for run in self._rows.values():
-            self._client.set_terminated(run, "FINISHED")
+        """Leave no run open: rows are finished, folds that did not get there are killed, and runs
+        whose making was never confirmed are deleted."""
+        for run in _search(self._client, self._experiment, "status = 'RUNNING'"):
+            name = run.info.run_id
+            if name in self._open:
+                self._terminate(name, "KILLED")
+            elif name in self._rows.values():
+                self._client.set_terminated(name, "FINISHED")
+            elif _identity(run) in self._tried:
+                self._client.delete_run(name)
 
-    def _delete(self, trial: Trial, run_id: str, which: str = "") -> None:
-        query = f"tags.level = 'fold' and tags.run_id = '{run_id}'{which}"
-        for run in _search(self._client, self._experiment, query):
-            if run.data.tags["row"] == trial.row:
-                self._client.delete_run(run.info.run_id)
+    def _runs_of(self, trial: Trial, run_id: str) -> list[Run]:
+        query = f"tags.level = 'fold' and tags.run_id = '{run_id}'"
+        found = _search(self._client, self._experiment, query)
+        return [run for run in found if run.data.tags["row"] == trial.row]
 
     def _terminate(self, run: str, status: str, ended_ms: int | None = None) -> None:
         self._client.set_terminated(run, status, end_time=ended_ms)
@@ -162,12 +187,17 @@ class Tracker:
         name = self._grid.study
         experiment: Experiment | None = self._client.get_experiment_by_name(name)
         if experiment is None:
-            # A server keeps artifacts where it was told to; beside our own file they lie in runs/.
-            local = uri.startswith("sqlite:")
-            place = (runs / "artifacts" / name).resolve().as_uri() if local else None
-            return str(
-                self._client.create_experiment(name, artifact_location=place, tags=EXPERIMENT_TAGS)
-            )
+            # A server keeps artifacts where it was told to; beside a database they lie in runs/.
+            database = uri.startswith(DATABASES)
+            place = (runs / "artifacts" / name).resolve().as_uri() if database else None
+            try:
+                made = self._client.create_experiment(name, place, EXPERIMENT_TAGS)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                # Another runner was faster, or an answer got lost and the request was repeated.
+                return str(self._client.get_experiment_by_name(name).experiment_id)
+            return str(made)
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
@@ -189,32 +219,19 @@ class Tracker:
             query = f"tags.level = 'row' and tags.row = '{key[0]}' and tags.corpus = '{key[1]}'"
             found = _search(self._client, self._experiment, query)
             if found:
+                self._client.update_run(found[0].info.run_id, status="RUNNING")
                 self._rows[key] = found[0].info.run_id
-                self._client.update_run(self._rows[key], status="RUNNING")
             else:
+                self._tried.add(("row", *key))
                 tags = {MLFLOW_RUN_NAME: " · ".join(key), **self._common("row", trial)}
                 run = self._client.create_run(self._experiment, tags=tags)
                 self._rows[key] = run.info.run_id
         return self._rows[key]
 
-    def _score_tags(self, score: FoldScore) -> list[RunTag]:
-        text = json.dumps(score.to_dict(), separators=(",", ":"))
-        parts = [text[i : i + TAG_LIMIT] for i in range(0, len(text), TAG_LIMIT)]
-        return [RunTag(f"score.{index}", part) for index, part in enumerate(parts)]
-
     def _artifacts(self, run: str, result: FoldResult) -> None:
-        scores = result.scores()
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            confusion = {"classes": result.classes, "counts": scores.confusion.tolist()}
-            (folder / "confusion.json").write_text(json.dumps(confusion, indent=1))
-            title = f"{result.config.corpus.name}, fold {result.config.fold}"
-            save(
-                confusion_figure(scores.confusion, result.classes, title), folder / "confusion.png"
-            )
-            (folder / "config.json").write_text(json.dumps(result.config.to_dict(), indent=1))
-            _write_predictions(result, folder / "predictions.csv")
-            self._client.log_artifacts(run, str(folder))
+            logged.write_artifacts(result, Path(scratch))
+            self._client.log_artifacts(run, scratch)
 
 
 def read_scores(uri: str, grid: Grid, run_ids: Iterable[str] | None = None) -> list[FoldScore]:
@@ -237,8 +254,8 @@ def read_scores(uri: str, grid: Grid, run_ids: Iterable[str] | None = None) -> l
             client, experiment.experiment_id, "tags.level = 'fold' and status = 'FINISHED'"
         )
     except Exception as error:  # MLflow passes on whatever its database or its server raise
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise TrackingError(f"MLflow at {uri} can't be read: {text}") from error
+        text = f"MLflow at {uri} can't be read: {described(error)}"
+        raise TrackingError(redacted(text)) from error
     wanted = {(trial.row, config_key(trial.config)) for trial in grid.trials()}
     exact = None if run_ids is None else set(run_ids)
     found: dict[tuple[str, str], FoldScore] = {}
@@ -250,13 +267,15 @@ def read_scores(uri: str, grid: Grid, run_ids: Iterable[str] | None = None) -> l
     return list(found.values())
 
 
-def _score(run: Run) -> FoldScore:
+def _identity(run: Run) -> _Identity:
     tags = run.data.tags
-    parts: list[str] = []
-    while (part := tags.get(f"score.{len(parts)}")) is not None:
-        parts.append(part)
+    level = tags.get("level", "")
+    return level, tags.get("row", ""), tags.get("run_id" if level == "fold" else "corpus", "")
+
+
+def _score(run: Run) -> FoldScore:
     try:
-        return FoldScore.from_dict(json.loads("".join(parts)))
+        return logged.score_of(run.data.tags)
     except ValueError as error:
         raise TrackingError(
             f"MLflow run {run.info.run_id} must hold a fold's score: {error}"
@@ -275,22 +294,7 @@ def _search(client: MlflowClient, experiment: str, query: str) -> list[Run]:
 
 
 def _metrics(epoch: EpochMetrics) -> list[Metric]:
-    values: dict[str, float] = {f"loss_{name}": value for name, value in epoch.losses.items()}
-    values["learning_rate"] = epoch.learning_rate
-    values["epoch_seconds"] = epoch.seconds
-    for part, scores in (("validation", epoch.validation), ("oracle", epoch.oracle)):
-        values |= {f"epoch_{name}_{part}": value for name, value in (scores or {}).items()}
     return [
         Metric(name, float(value), epoch.finished_at_ms, epoch.epoch)
-        for name, value in values.items()
+        for name, value in logged.epoch_metrics(epoch).items()
     ]
-
-
-def _write_predictions(result: FoldResult, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["utterance", "speaker", "label", "predicted", *result.classes])
-        for item in result.predictions:
-            classes = (result.classes[item.label], result.classes[item.predicted])
-            probabilities = [f"{probability:.6f}" for probability in item.probabilities]
-            writer.writerow([item.utterance, item.speaker, *classes, *probabilities])

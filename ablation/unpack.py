@@ -1,12 +1,15 @@
 """Wanted files out of a zip archive that nobody needs to trust."""
 
 import re
+import shutil
 import stat
 import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 from zipfile import ZipFile, ZipInfo
+
+from core.schema import cut, show
 
 MAX_ENTRIES = 5_000  # O: RAVDESS' speech has 1 440 clips and 24 folders
 MAX_FILE_BYTES = 8 << 20  # O: its longest clip takes 1 MB
@@ -16,6 +19,8 @@ CHUNK_BYTES = 1 << 18  # O
 MAX_PROBLEMS_SHOWN = 5  # O
 DRIVE = re.compile(r"[A-Za-z]:")
 ENCRYPTED = 0x1  # of a member's flag bits
+# Others take as much memory as the archive says, and no corpus needs them.
+METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 class UnpackError(ValueError):
@@ -23,7 +28,7 @@ class UnpackError(ValueError):
 
 
 def unpack(archive: Path, folder: Path, wanted: Mapping[str, str]) -> list[str]:
-    """Write the wanted files of an archive below a new folder.
+    """Write the wanted files of an archive below a new folder, all of them or nothing.
 
     Where a file goes is decided by `wanted` alone, never by a path in the archive; even so, one
     that points elsewhere condemns the whole archive before anything is written.
@@ -32,22 +37,31 @@ def unpack(archive: Path, folder: Path, wanted: Mapping[str, str]) -> list[str]:
         folder: Made here; must not exist.
         wanted: File name to path below `folder`.
     Returns:
-        The members that were left in the archive because nobody wants them.
+        The members that were left in the archive because nobody wants them, long names cut.
     Raises:
         UnpackError: names every reason.
-        OSError: the files can't be written.
+        OSError: the archive can't be read or the files can't be written.
     """
-    try:
-        with ZipFile(archive) as opened:
-            members, others = _choose(archive, opened.infolist(), wanted)
-            folder.mkdir(parents=True)
+    with open(archive, "rb") as file, _opened(file, archive) as opened:
+        members, others = _choose(archive, opened.infolist(), wanted)
+        folder.mkdir(parents=True)
+        try:
             for name, member in members.items():
                 target = folder / wanted[name]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _write(opened, member, target)
-    except zipfile.BadZipFile as error:
-        raise UnpackError(f"{archive}: must be an intact zip archive, found: {error}") from None
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     return others
+
+
+def _opened(file: BinaryIO, archive: Path) -> ZipFile:
+    try:
+        return ZipFile(file)
+    except Exception as error:  # made-up bytes make zipfile raise half a dozen kinds
+        text = f"{archive}: must be an intact zip archive, found: {cut(str(error))}"
+        raise UnpackError(text) from None
 
 
 def _choose(
@@ -56,19 +70,19 @@ def _choose(
     """Find the wanted members by their file names; refuse what an honest archive doesn't hold."""
     if len(members) > MAX_ENTRIES:
         raise UnpackError(f"{archive}: must hold at most {MAX_ENTRIES} files, found {len(members)}")
-    problems = [f"{member.orig_filename!r} {flaw}" for member in members if (flaw := _flaw(member))]
+    flaws = ((member, _flaw(member)) for member in members)
+    problems = [f"{show(member.orig_filename)} {flaw}" for member, flaw in flaws if flaw]
     chosen: dict[str, ZipInfo] = {}
     others: list[str] = []
     for member in members:
         name = PurePosixPath(member.filename).name
-        if member.is_dir():
+        if member.filename.endswith("/"):  # `is_dir` would fail on an empty name
             continue
         if name not in wanted:
-            others.append(member.filename)
+            others.append(cut(member.filename))
         elif name in chosen:
-            problems.append(
-                f"{member.orig_filename!r} is there twice, also as {chosen[name].orig_filename!r}"
-            )
+            first, second = show(chosen[name].orig_filename), show(member.orig_filename)
+            problems.append(f"{second} is there twice, also as {first}")
         else:
             chosen[name] = member
     total = sum(member.file_size for member in chosen.values())
@@ -86,10 +100,12 @@ def _flaw(member: ZipInfo) -> str:
     """Say what is wrong with a member of an archive, wanted or not."""
     name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
     outside = name.startswith("/") or DRIVE.match(name) or ".." in re.split(r"[/\\]", name)
-    if outside or "\\" in name or "\0" in name:
+    if not name or outside or "\\" in name or "\0" in name:
         return "must be a path inside the folder"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "must be a file or a folder, found a link or a device"
+    if member.compress_type not in METHODS:
+        return f"must be stored or deflated, found compression {member.compress_type}"
     if member.flag_bits & ENCRYPTED:
         return "must not be encrypted"
     if member.file_size > MAX_FILE_BYTES:
@@ -105,19 +121,22 @@ def _flaw(member: ZipInfo) -> str:
 def _write(archive: ZipFile, member: ZipInfo, target: Path) -> None:
     """Write one member; `zipfile` gives at most the size that it declares and checks its sum."""
     with open(target, "xb") as file:
-        try:
-            with archive.open(member) as source:
-                while chunk := source.read(CHUNK_BYTES):
-                    file.write(chunk)
-        # How zipfile says that a member can't be read: BadZipFile for its header or checksum,
-        # zlib's error and EOFError for its bytes, NotImplementedError for a compression method it
-        # does not know. All are faults of the archive; one of the disk is an OSError and passes.
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise UnpackError(
-                f"{archive.filename}: {member.orig_filename!r} must be intact, found: {error}"
-            ) from None
+        for chunk in _content(archive, member):
+            file.write(chunk)
         if file.tell() != member.file_size:
             raise UnpackError(
-                f"{archive.filename}: {member.orig_filename!r} must take {member.file_size} bytes, "
-                f"found {file.tell()}"
+                f"{archive.filename}: {show(member.orig_filename)} must take {member.file_size} "
+                f"bytes, found {file.tell()}"
             )
+
+
+def _content(archive: ZipFile, member: ZipInfo) -> Iterator[bytes]:
+    try:
+        with archive.open(member) as source:
+            while chunk := source.read(CHUNK_BYTES):
+                yield chunk
+    except Exception as error:  # as in `_opened`; what writing raises does not come by here
+        raise UnpackError(
+            f"{archive.filename}: {show(member.orig_filename)} must be intact, "
+            f"found: {cut(str(error))}"
+        ) from None

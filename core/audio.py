@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 
 from core.config import SAMPLE_RATE_HZ
+from core.corpora.utterance import printable
 
 LOWPASS_WIDTH = 6  # torchaudio's default, the field's usual resampler: zero crossings on each side
 ROLLOFF = 0.99  # torchaudio's default: the cut-off as a share of the lower Nyquist frequency
@@ -27,7 +28,9 @@ RATE_STEP_HZ, LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 25, 4_000, 192_000
 END_TOLERANCE_S = 0.01  # O: times in manifests are rounded, often to hundredths
 BLOCK_VALUES = 1 << 20  # O: decoded at once; bounds memory whatever a header promises
 MAX_PROBLEMS_SHOWN = 20  # O: a screenful; the rest is counted
-UNCOMPRESSED = {0x0001, 0x0003, 0xFFFE}  # WAV format tags: integer, float, extensible
+# WAV format tags. Of others, such as ADPCM, no header says how many samples there must be.
+INTEGER, FLOAT, A_LAW, MU_LAW, EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE
+FORMAT_BYTES = 26  # of a format chunk: to the end of the tag that an extensible one holds
 
 
 class AudioError(ValueError):
@@ -42,7 +45,7 @@ class AudioError(ValueError):
         super().__init__(self.problems)  # so that it pickles
 
     def __str__(self) -> str:
-        lines = [f"{path}: {reason}" for path, reason in self.problems]
+        lines = [f"{printable(path)}: {reason}" for path, reason in self.problems]
         if len(lines) == 1:
             return lines[0]
         shown = [f"  {line}" for line in lines[:MAX_PROBLEMS_SHOWN]]
@@ -110,10 +113,10 @@ def _open_sound(path: Path | str) -> Iterator[soundfile.SoundFile]:
     """Open a file whose header holds, and name the file in whatever turns out wrong with it."""
     try:
         with _open_file(path) as file:
-            is_wav = _check_wav(file)
+            _check_opening(file)
             # By its descriptor: libsndfile would trust the name's extension over the content.
             with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-                _check_header(sound, is_wav)
+                _check_header(sound)
                 yield sound
     except _FlawError as flaw:
         raise AudioError([(os.fspath(path), str(flaw))]) from None
@@ -140,17 +143,27 @@ def _open_file(path: Path | str) -> FileIO:
     return open(path, "rb", buffering=0)  # libsndfile reads on from the descriptor's own position
 
 
-def _check_wav(file: FileIO) -> bool:
-    """Check that a WAV holds what its header promises; False for what doesn't begin as a WAV.
+def _check_opening(file: FileIO) -> None:
+    """Check a WAV, let a FLAC pass, and refuse all else before libsndfile opens it.
 
-    libsndfile gives what is left of a truncated file, and noise for samples of another size than
-    the header leaves room for. Leaves the file at its start.
+    libsndfile would try two dozen formats on it, some by decoders that write on the terminal.
+    Leaves the file at its start.
     """
     opening = file.read(12)
-    if opening[:4] != b"RIFF" or opening[8:] != b"WAVE":
-        file.seek(0)
-        return False
-    name, start, chunk_bytes = b"", len(opening), 0
+    if opening[:4] == b"RIFF" and opening[8:] == b"WAVE":
+        _check_wav(file)
+    elif opening[:4] != b"fLaC":
+        raise _FlawError(f"must be WAV (RIFF) or FLAC, found a file that begins with {opening!r}")
+    file.seek(0)
+
+
+def _check_wav(file: FileIO) -> None:
+    """Check that a WAV holds what its header promises.
+
+    libsndfile gives what is left of a truncated file, and noise for samples of another size than
+    the header leaves room for.
+    """
+    name, start, chunk_bytes = b"", 12, 0
     while name != b"data":
         file.seek(start)
         header = file.read(8)
@@ -158,7 +171,7 @@ def _check_wav(file: FileIO) -> bool:
             raise _FlawError("a WAV must hold a data chunk, found none")
         name, chunk_bytes = header[:4], int.from_bytes(header[4:], "little")
         if name == b"fmt ":
-            _check_wav_format(file.read(16))
+            _check_wav_format(file.read(FORMAT_BYTES))
         start += 8 + chunk_bytes + chunk_bytes % 2  # chunks are padded to even sizes
     held_bytes = os.fstat(file.fileno()).st_size - file.tell()
     if not chunk_bytes:
@@ -168,26 +181,29 @@ def _check_wav(file: FileIO) -> bool:
             f"must hold the {chunk_bytes} bytes of samples that its header promises, "
             f"found {held_bytes}"
         )
-    file.seek(0)
-    return True
 
 
 def _check_wav_format(content: bytes) -> None:
     if len(content) < 16:
         raise _FlawError("a WAV must hold a whole format chunk, found the file's end")
-    tag, channels, _, _, frame_bytes, bits = struct.unpack("<HHIIHH", content)
+    tag, channels, _, _, frame_bytes, bits = struct.unpack_from("<HHIIHH", content)
+    if tag == EXTENSIBLE and len(content) == FORMAT_BYTES:
+        (tag,) = struct.unpack_from("<H", content, FORMAT_BYTES - 2)
+    if tag not in (INTEGER, FLOAT, A_LAW, MU_LAW):
+        raise _FlawError(
+            f"a WAV's samples must be integer, float, A-law or μ-law, found format 0x{tag:04x}"
+        )
+    bits = 8 if tag in (A_LAW, MU_LAW) else bits  # as libsndfile takes them, whatever is said
     expected_bytes = channels * -(-bits // 8)
-    if tag in UNCOMPRESSED and frame_bytes != expected_bytes:
+    if frame_bytes != expected_bytes:
         raise _FlawError(
             f"a WAV's {channels} channels of {bits} bits must take {expected_bytes} bytes, "
             f"found {frame_bytes} in its header"
         )
 
 
-def _check_header(sound: soundfile.SoundFile, is_wav: bool) -> None:
+def _check_header(sound: soundfile.SoundFile) -> None:
     """Refuse what can't be checked for completeness, and what no corpus of speech has."""
-    if sound.format not in ({"WAV", "WAVEX"} if is_wav else {"FLAC"}):
-        raise _FlawError(f"must be WAV (RIFF) or FLAC, found {sound.format}")
     rate_hz = sound.samplerate
     if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ or rate_hz % RATE_STEP_HZ:
         raise _FlawError(

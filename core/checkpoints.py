@@ -10,18 +10,19 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from core.config import ENCODERS, SAMPLE_RATE_HZ, EncoderConfig, Geometry
-from core.schema import suggest
+from core.schema import show, suggest
 
 Family = Literal["hubert", "wav2vec2", "wavlm", "whisper"]
 
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there is read
 _NO_WEIGHTS = "0" * 16  # the fingerprint of an encoder that starts from a random draw
+_HEAD = frozenset({"num_labels", "id2label", "label2id"})  # of a classifier, which is not read
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -47,11 +48,12 @@ class Checkpoint:
         """The error that this checkpoint breaks a rule."""
         return CheckpointError(f"encoder {self.name!r} in {self.folder}: {rule}")
 
-    def count(self, key: str) -> int:
-        """A whole number above zero from config.json."""
+    def _count(self, key: str, most: int) -> int:
+        """A whole number in 1..`most` from config.json."""
         value = self.settings.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self.error(f"{_CONFIG} must give {key} as a whole number above 0, got {value!r}")
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            rule = f"{_CONFIG} must give {key} as a whole number in 1..{most}"
+            raise self.error(f"{rule}, got {show(value)}")
         return value
 
     def geometry(self) -> Geometry:
@@ -61,7 +63,9 @@ class Checkpoint:
         else:
             layers, features = "num_hidden_layers", "hidden_size"
         source = "" if _is_folder(self.name) else _source(self.name)
-        return Geometry(source=source, layers=self.count(layers), features=self.count(features))
+        # O: WavLM Large has 24 of 1024; a million would take forever to put together.
+        numbers = {"layers": self._count(layers, 1_000), "features": self._count(features, 100_000)}
+        return Geometry(source=source, **numbers)
 
     def weight_files(self) -> tuple[Path, ...]:
         """The files that hold the tensors: one, or the shards that an index names."""
@@ -73,13 +77,14 @@ class Checkpoint:
         raise self.error(f"must hold {' or '.join(_WEIGHTS)}, found {_listing(self.folder)}")
 
     def _shards(self, index: Path) -> tuple[Path, ...]:
-        names = _read_json(index).get("weight_map")
+        names = _read_json(index, f"encoder {self.name!r}: ").get("weight_map")
         if not isinstance(names, dict) or not names:
             raise self.error(f"{index.name} must hold a weight_map, found none")
         shards = sorted({str(name) for name in names.values()})
         for name in shards:
-            if Path(name).name != name or not (self.folder / name).is_file():
-                raise self.error(f"{index.name} must name files beside it, got {name!r}")
+            # os.path, for any text: pathlib raises on some
+            if Path(name).name != name or not os.path.isfile(self.folder / name):
+                raise self.error(f"{index.name} must name files beside it, got {show(name)}")
         return tuple(self.folder / name for name in shards)
 
 
@@ -166,18 +171,19 @@ def open_checkpoint(name: str) -> Checkpoint:
     if family not in get_args(Family):
         raise CheckpointError(
             f"encoder {name!r}: model_type in {folder / _CONFIG} must be one of "
-            f"{', '.join(get_args(Family))}, got {family!r}"
+            f"{', '.join(get_args(Family))}, got {show(family)}"
         )
     rate = preprocessor.get("sampling_rate", SAMPLE_RATE_HZ)
     if rate != SAMPLE_RATE_HZ:
         raise CheckpointError(
-            f"encoder {name!r}: sampling_rate in {optional} must be {SAMPLE_RATE_HZ}, got {rate!r}"
+            f"encoder {name!r}: sampling_rate in {optional} must be {SAMPLE_RATE_HZ}, "
+            f"got {show(rate)}"
         )
     return Checkpoint(
         name=name,
         folder=folder,
         family=cast(Family, family),
-        settings=settings,
+        settings={key: value for key, value in settings.items() if key not in _HEAD},
         preprocessor=preprocessor,
     )
 
@@ -204,7 +210,7 @@ def _is_folder(name: str) -> bool:
     if name in ENCODERS:
         return False
     is_path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    return is_path or os.path.exists(name)  # os.path, for any text: pathlib raises on some
+    return is_path or os.path.exists(name)
 
 
 def _source(name: str) -> str:
@@ -237,9 +243,9 @@ def _cached_snapshot(source: str) -> Path | None:
         commit = (folder / "refs" / "main").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return None
-    snapshot = folder / "snapshots" / commit
+    snapshot = folder / "snapshots" / os.path.basename(commit)  # never outside
     weights = (snapshot / f"{name}{end}" for name in _WEIGHTS for end in ("", ".index.json"))
-    whole = (snapshot / _CONFIG).is_file() and any(path.is_file() for path in weights)
+    whole = os.path.isfile(snapshot / _CONFIG) and any(os.path.isfile(path) for path in weights)
     return snapshot if whole else None
 
 
@@ -265,7 +271,7 @@ def _download(source: str, missing: MissingCheckpointError) -> Path:
     raise CheckpointError(f"{missing} (the hub's {source} holds no {' or '.join(_WEIGHTS)})")
 
 
-def _read_json(path: Path, where: str = "") -> dict[str, Any]:
+def _read_json(path: Path, where: str) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -291,7 +297,4 @@ def _short_hash(text: str) -> str:
 def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
     """The content's hash; size and time are arguments so that a changed file is read again."""
     with path.open("rb") as file:
-        digest = sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return file_digest(file, "sha256").hexdigest()

@@ -21,6 +21,7 @@ from hashlib import sha256
 from itertools import accumulate
 from mmap import ACCESS_READ, MADV_DONTNEED, mmap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -174,7 +175,7 @@ def _find(
 ) -> StoreReport | None:
     """Look for what a builder left: the store, or the bad audio of this corpus, which is raised."""
     verdict = read_json(folder / f"{identity(utterances, contents)}.left_out.json")
-    reasons = verdict["left_out"] if verdict.get("format") == FORMAT else {}
+    reasons = _of_format(verdict, "left_out", lambda reason: isinstance(reason, str)) or {}
     bad = [item for item in utterances if item.name in reasons]
     kept = [item for item in utterances if item.name not in reasons]
     if bad and not (skip_bad_audio and kept):
@@ -183,6 +184,8 @@ def _find(
         store = AudioStore.open(folder, identity(kept, contents))
     except ValueError:
         return None
+    if store.lengths.keys() != {item.name for item in kept}:
+        return None  # its index was damaged
     return StoreReport(
         fingerprint=store.fingerprint,
         built=False,
@@ -222,9 +225,11 @@ def _build(
         write_json(building.parent / f"{request}.left_out.json", verdict)
     if lengths:
         kept = identity([item for item in utterances if item.name in lengths], contents)
-        try:
-            AudioStore.open(building.parent, kept)  # another selection of files may have led to it
+        try:  # another selection of files may have led to it
+            is_there = AudioStore.open(building.parent, kept).lengths == lengths
         except ValueError:
+            is_there = False
+        if not is_there:
             shutil.rmtree(building.parent / kept, ignore_errors=True)  # damaged, or another format
             building.rename(building.parent / kept)
 
@@ -271,9 +276,9 @@ def _only_builder(folder: Path) -> Iterator[None]:
 def _open_complete(folder: Path) -> tuple[dict[str, int], mmap]:
     """The lengths and the mapped samples of a store that is whole and of this format."""
     index = read_json(folder / "index.json")
-    if index.get("format") != FORMAT:
+    lengths = _of_format(index, "lengths", lambda length: type(length) is int and length > 0)
+    if lengths is None:
         raise ValueError(f"{folder} must be an audio store of format {FORMAT}, found none")
-    lengths: dict[str, int] = index["lengths"]
     promised_bytes = 4 * sum(lengths.values())
     try:
         with open(folder / "samples.f32", "rb") as file:
@@ -283,3 +288,13 @@ def _open_complete(folder: Path) -> tuple[dict[str, int], mmap]:
     if len(mapped) != promised_bytes:
         raise ValueError(f"{folder} must hold {promised_bytes} bytes, found {len(mapped)}")
     return lengths, mapped
+
+
+def _of_format(
+    content: Mapping[str, Any], part: str, is_valid: Callable[[Any], bool]
+) -> dict[str, Any] | None:
+    """A part of a store's JSON, by utterance; None where it is damaged or of another format."""
+    found = content.get(part)
+    if content.get("format") != FORMAT or not isinstance(found, dict):
+        return None
+    return found if all(map(is_valid, found.values())) else None

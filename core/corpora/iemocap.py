@@ -19,7 +19,9 @@ from core.corpora.utterance import (
     note_on,
     note_on_copies,
     one_file_each,
+    printable,
     subfolders,
+    visible_files,
     walk_files,
 )
 
@@ -36,11 +38,15 @@ LABELS = {  # P §3.1: excited is merged into happy
     "sad": "sad",
     "neu": "neutral",
 }
+# The other five of the release, and what its raters did not agree on.
+OTHER_LABELS = frozenset({"fru", "sur", "fea", "dis", "oth", "xxx"})
 SEARCH_DEPTH = 3  # O: the sessions lie in the folder given, or up to two folders further down
 SESSION_FOLDER = re.compile(r"session ?_?[0-9]+", re.IGNORECASE)
 # The speaker is the letter of the last field. The one in Ses01F is the wearer of the motion
 # sensors, in half of all turns the other person.
-TURN_NAME = re.compile(r"Ses(?P<session>[0-9]{2})[FM]_\w+_(?P<speaker>[FM])[0-9A-Z]+", re.ASCII)
+TURN_NAME = re.compile(
+    r"Ses(?P<session>[0-9]{2})[FM]_\w{1,40}_(?P<speaker>[FM])[0-9A-Z]{1,9}", re.ASCII
+)
 TURN_LINE = re.compile(r"\[[^\]]*\]\s+(?P<name>\S+)\s+(?P<label>[A-Za-z]+)(?:\s|$)")
 
 
@@ -51,12 +57,12 @@ def parse(root: Path) -> Parsed:
         raise not_the_corpus(root, TITLE, LAYOUT)
     labels, problems = _read_labels(sessions)
     if problems:
-        raise CorpusError(f"{root}: the labels of {TITLE} cannot be trusted", problems)
+        raise CorpusError(f"{printable(root)}: the labels of {TITLE} cannot be trusted", problems)
     audio, copies = _find_audio(sessions)
     wanted = sorted(name for name, label in labels.items() if label in LABELS)
     if audio.keys().isdisjoint(wanted):
         raise CorpusError(
-            f"{root}: {TITLE} must hold audio of its turns, such as "
+            f"{printable(root)}: {TITLE} must hold audio of its turns, such as "
             "'Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav'; "
             f"found none of {len(wanted)}"
         )
@@ -115,22 +121,24 @@ def _read_labels(sessions: list[Path]) -> tuple[dict[str, str], list[str]]:
     problems: list[str] = []
     for session in sessions:
         folder = _label_folder(session)
-        dialogues = sorted(folder.iterdir()) if folder else []
-        dialogues = [path for path in dialogues if _is_dialogue(path)]
+        files = visible_files(folder) if folder else []
+        dialogues = [path for path in files if _is_dialogue(path)]
         if not dialogues:
-            problems.append(f"{session}: must hold dialog/EmoEvaluation/Ses*.txt; found none")
+            text = "must hold dialog/EmoEvaluation/Ses*.txt; found none"
+            problems.append(f"{printable(session)}: {text}")
         for path in dialogues:
-            turns, defects = read_dialogue(label_lines(path), str(path))
+            turns, defects = read_dialogue(label_lines(path), printable(path))
             problems += defects
             for name, label in turns.items():
                 if labels.setdefault(name, label) != label:
-                    problems.append(f"{path}: {name} is {label} here, {labels[name]} elsewhere")
+                    text = f"{name} is {label} here, {labels[name]} elsewhere"
+                    problems.append(f"{printable(path)}: {text}")
     return labels, problems
 
 
 def _is_dialogue(path: Path) -> bool:
-    """Leave out `._Ses…` and other files; Attribute/, Categorical/ and the like are folders."""
-    return path.name.startswith("Ses") and path.suffix.lower() == ".txt" and path.is_file()
+    """Tell them from other files; Attribute/, Categorical/ and the like are folders."""
+    return path.name.startswith("Ses") and path.suffix.lower() == ".txt"
 
 
 def read_dialogue(lines: list[str], where: str) -> tuple[dict[str, str], list[str]]:
@@ -150,6 +158,10 @@ def read_dialogue(lines: list[str], where: str) -> tuple[dict[str, str], list[st
                 f"{where}:{number}: a turn must read '[start - end] Ses01F_impro01_F000 neu "
                 f"[v, a, d]'; found {line[:80]!r}"
             )
+        elif label not in LABELS and label not in OTHER_LABELS:
+            known = ", ".join([*LABELS, *sorted(OTHER_LABELS)])
+            text = f"the label of {name} must be one of {known}; found {label[:80]!r}"
+            defects.append(f"{where}:{number}: {text}")
         elif turns.setdefault(name, label) != label:
             defects.append(f"{where}:{number}: {name} is {label} here, {turns[name]} above")
     if not turns and not defects:

@@ -22,13 +22,19 @@ from core.corpora.records import (
     Problems,
     Table,
     decimal,
-    printable,
     read_table,
     seconds_of,
     text_of,
 )
-from core.corpora.utterance import AUDIO_SUFFIXES, CorpusError, Parsed, Utterance, some_of
-from core.schema import cut, show, suggest
+from core.corpora.utterance import (
+    AUDIO_SUFFIXES,
+    CorpusError,
+    Parsed,
+    Utterance,
+    printable,
+    some_of,
+)
+from core.schema import show, suggest
 
 SUFFIXES = (".csv", ".tsv", *JSON_SUFFIXES)  # by which a word is taken for a manifest
 LAYOUT = "one utterance a row, as CSV or JSON Lines, with columns path, label and speaker"
@@ -111,7 +117,7 @@ def _rows(table: Table, problems: Problems) -> list[_Row]:
     for column in NEEDED if table.columns or table.records else ():
         if column not in table.columns:
             found = "".join(_misspelt(table.columns, [column]))
-            found = found or some_of([cut(name) for name in table.columns]) or "none"
+            found = found or some_of(table.columns) or "none"
             problems.add(table.line, f"must name a column {column!r}, found {found}")
             unusable.add(column)
     return [_row(line, record, unusable, problems) for line, record in table.records]
@@ -245,7 +251,7 @@ def _utterance(row: _Row, name: str, folder: Path) -> Utterance:
 
 
 def _notes(columns: Sequence[str]) -> list[str]:
-    others = [cut(name) for name in columns if name not in COLUMNS]
+    others = [name for name in columns if name not in COLUMNS]
     if not others:
         return []
     _, hint = _misspelt(columns, [name for name in COLUMNS if name not in columns])

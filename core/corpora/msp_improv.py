@@ -6,6 +6,7 @@ for each rater. In `MSP-IMPROV-S01A-F01-S-FM01`, A is the emotion that the sente
 the label; F01 is the speaker, the woman of session 1.
 """
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,7 @@ from core.corpora.utterance import (
     note_on,
     note_on_copies,
     one_file_each,
+    printable,
     walk_files,
 )
 
@@ -33,7 +35,8 @@ LABEL_FILES = frozenset({"evalution.txt", "evaluation.txt"})
 LABELS = {"A": "angry", "H": "happy", "S": "sad", "N": "neutral"}
 OTHER_LABELS = frozenset({"O", "X", "NAN"})  # another emotion, or no agreement
 TURN_NAME = re.compile(
-    r"MSP-IMPROV-S[0-9]{2}[A-Z]-(?P<gender>[FM])(?P<session>[0-9]{2})-[A-Z]-[A-Z]{2}\w+", re.ASCII
+    r"MSP-IMPROV-S[0-9]{2}[A-Z]-(?P<gender>[FM])(?P<session>[0-9]{2})-[A-Z]-[A-Z]{2}\w{1,20}",
+    re.ASCII,
 )
 LABEL_LINE = re.compile(
     r"(?:UTD|MSP)-IMPROV-(?P<turn>[\w-]+)(?:\.\w+)?\s*;\s*(?P<label>[A-Za-z]+)\s*(?:;|$)", re.ASCII
@@ -50,16 +53,18 @@ def parse(root: Path) -> Parsed:
         for path in files
         if path.suffix.lower() in AUDIO_SUFFIXES and path.stem.startswith(PREFIXES)
     )
-    label_files = [path for path in files if path.name.lower() in LABEL_FILES]
+    label_files, _ = one_file_each(  # a file is read once, whatever links lead to it
+        (os.path.realpath(path), path) for path in files if path.name.lower() in LABEL_FILES
+    )
     if not label_files:
         raise not_the_corpus(root, TITLE, LAYOUT)
-    labels, problems = _read_labels(label_files)
+    labels, problems = _read_labels(list(label_files.values()))
     if problems:
-        raise CorpusError(f"{root}: the labels of {TITLE} cannot be trusted", problems)
+        raise CorpusError(f"{printable(root)}: the labels of {TITLE} cannot be trusted", problems)
     wanted = sorted(name for name, label in labels.items() if label in LABELS)
     if audio.keys().isdisjoint(wanted):
         raise CorpusError(
-            f"{root}: {TITLE} must hold audio of its turns, such as "
+            f"{printable(root)}: {TITLE} must hold audio of its turns, such as "
             "'session1/S01A/S/MSP-IMPROV-S01A-F01-S-FM01.wav'; "
             f"found none of {len(wanted)}"
         )
@@ -85,13 +90,14 @@ def _read_labels(label_files: list[Path]) -> tuple[dict[str, str], list[str]]:
     labels: dict[str, str] = {}
     problems: list[str] = []
     for path in label_files:
-        turns, defects = read_evaluation(label_lines(path), str(path))
+        turns, defects = read_evaluation(label_lines(path), printable(path))
         problems += defects
         for name, label in turns.items():
             if labels.setdefault(name, label) != label:
-                problems.append(f"{path}: {name} is {label} here, {labels[name]} elsewhere")
+                text = f"{name} is {label} here, {labels[name]} elsewhere"
+                problems.append(f"{printable(path)}: {text}")
     if not labels and not problems:
-        names = " and ".join(str(path) for path in label_files)
+        names = " and ".join(printable(path) for path in label_files)
         problems.append(f"{names}: must hold lines such as 'UTD-IMPROV-….avi; N; …'; found none")
     return labels, problems
 

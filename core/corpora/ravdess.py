@@ -18,6 +18,7 @@ from core.corpora.utterance import (
     note_on,
     note_on_copies,
     one_file_each,
+    printable,
     walk_files,
 )
 
@@ -49,7 +50,7 @@ def parse(root: Path) -> Parsed:
     problems = {path: problem for path in speech if (problem := _defect(path))}
     kept, copies = one_file_each((path.stem, path) for path in speech if path not in problems)
     if not kept and problems:
-        raise CorpusError(f"{root} holds no clip of {TITLE}", list(problems.values()))
+        raise CorpusError(f"{printable(root)} holds no clip of {TITLE}", list(problems.values()))
     if not kept:
         raise not_the_corpus(root, TITLE, LAYOUT)
     utterances = [_utterance(name, path) for name, path in sorted(kept.items())]
@@ -85,10 +86,10 @@ def _defect(path: Path) -> str:
     """Say why a speech clip cannot be what its name says, or nothing."""
     actor = path.stem[-2:]
     if actor not in ACTORS or path.stem not in clip_names(actor):
-        return f"{path}: the release has no clip of this name"
+        return f"{printable(path)}: the release has no clip of this name"
     folder = ACTOR_FOLDER.fullmatch(path.parent.name)
     if folder and folder[1] != actor:
-        return f"{path}: the name says actor {actor}, the folder actor {folder[1]}"
+        return f"{printable(path)}: the name says actor {actor}, the folder actor {folder[1]}"
     return ""
 
 

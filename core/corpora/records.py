@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from core.corpora.utterance import CorpusError
+from core.corpora.utterance import CorpusError, printable
 from core.schema import cut, show
 
 JSON_SUFFIXES = (".jsonl", ".ndjson")
@@ -90,11 +90,6 @@ def read_table(path: Path, known: Collection[str], problems: Problems) -> Table:
     return table
 
 
-def printable(path: Path) -> str:
-    """A path as it goes into a message, whole, and quoted where it could steer a terminal."""
-    return str(path) if str(path).isprintable() else repr(str(path))
-
-
 def _content(path: Path) -> bytes:
     try:
         if os.path.isfile(path):
@@ -157,7 +152,8 @@ def _csv_records(text: str, delimiter: str, problems: Problems) -> Iterator[tupl
             return
         except csv.Error as error:
             rule = f"must close each quote and hold at most {csv.field_size_limit()} characters"
-            problems.add(line, f"{rule} a field, found no CSV: {error}")
+            found = str(error).replace("\t", r"\t")  # it quotes the delimiter
+            problems.add(line, f"{rule} a field, found no CSV: {found}")
             yield line, []
             return
         if len(cells) > 1 or any(cell.strip(BLANKS) for cell in cells):

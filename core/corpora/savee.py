@@ -15,6 +15,7 @@ from core.corpora.utterance import (
     not_the_corpus,
     note_on_copies,
     one_file_each,
+    printable,
     walk_files,
 )
 
@@ -49,14 +50,15 @@ def parse(root: Path) -> Parsed:
             continue
         name = f"{flat[1].upper()}_{flat[2].lower()}" if flat else f"{folder}_{path.stem.lower()}"
         if name not in release:
-            problems.append(f"{path}: the release has no clip of this name")
+            problems.append(f"{printable(path)}: the release has no clip of this name")
         elif folder in SPEAKERS and folder != name[:2]:
-            problems.append(f"{path}: the name says speaker {name[:2]}, the folder {folder}")
+            text = f"the name says speaker {name[:2]}, the folder {folder}"
+            problems.append(f"{printable(path)}: {text}")
         else:
             named.append((name, path))
     kept, copies = one_file_each(named)
     if not kept and problems:
-        raise CorpusError(f"{root} holds no clip of {TITLE}", problems)
+        raise CorpusError(f"{printable(root)} holds no clip of {TITLE}", problems)
     if not kept:
         raise not_the_corpus(root, TITLE, LAYOUT)
     present = sorted({name[:2] for name in kept})

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.schema import show
+
 AUDIO_SUFFIXES = frozenset({".wav", ".flac"})
 MAX_PROBLEMS_SHOWN = 20  # O: a screenful; the rest is counted
 MAX_NAMES_SHOWN = 5  # O: of a folder's entries, or of examples in a note
@@ -57,6 +59,11 @@ class NotTheCorpusError(CorpusError):
     """A folder that holds nothing of the corpus it should be."""
 
 
+def printable(path: Path | str) -> str:
+    """A path as it goes into a message, whole, and quoted where it could steer a terminal."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
 def not_the_corpus(root: Path, title: str, layout: str) -> NotTheCorpusError:
     """Say which layout was expected below a folder and what is there instead."""
     if not root.exists():
@@ -65,12 +72,14 @@ def not_the_corpus(root: Path, title: str, layout: str) -> NotTheCorpusError:
         found = "a file"
     else:
         found = some_of(sorted(path.name for path in root.iterdir())) or "an empty folder"
-    return NotTheCorpusError(f"{root} is not {title}: it must hold {layout}; found {found}")
+    return NotTheCorpusError(
+        f"{printable(root)} is not {title}: it must hold {layout}; found {found}"
+    )
 
 
 def some_of(names: Sequence[str]) -> str:
-    """Quote the first few names and count the others."""
-    shown = ", ".join(repr(name) for name in names[:MAX_NAMES_SHOWN])
+    """Quote the first few names, cut where they are long, and count the others."""
+    shown = ", ".join(show(name) for name in names[:MAX_NAMES_SHOWN])
     rest = len(names) - MAX_NAMES_SHOWN
     return f"{shown} and {rest} more" if rest > 0 else shown
 
@@ -83,7 +92,8 @@ def label_lines(path: Path) -> list[str]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CorpusError(f"{path}: must be a label file that can be read: {error}") from error
+        text = f"{printable(path)}: must be a label file that can be read: {error}"
+        raise CorpusError(text) from error
     text = content.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
     return [line.strip() for line in text.replace("\r", "\n").split("\n")]
 
@@ -119,6 +129,12 @@ def subfolders(folder: Path) -> list[Path]:
     return [Path(entry.path) for entry in reversed(entries) if _leads_to(entry, folder=True)]
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """List the files in a folder, hidden ones left out, links included, sorted by name."""
+    entries = _list_folder(os.fspath(folder))[1]
+    return [Path(entry.path) for entry in reversed(entries) if _leads_to(entry, folder=False)]
+
+
 def _list_folder(folder: str) -> tuple[tuple[int, int, str], list[os.DirEntry[str]]]:
     """Identify a folder and list its visible entries, last name first, as a stack wants them."""
     try:
@@ -126,7 +142,8 @@ def _list_folder(folder: str) -> tuple[tuple[int, int, str], list[os.DirEntry[st
         with os.scandir(folder) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise CorpusError(f"{folder}: must be a folder that can be listed: {error}") from error
+        text = f"{printable(folder)}: must be a folder that can be listed: {error}"
+        raise CorpusError(text) from error
     visible.sort(key=lambda entry: entry.name, reverse=True)
     return (status.st_dev, status.st_ino, os.path.basename(folder)), visible
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from core.audio import SAMPLE_RATE_HZ, AudioError, AudioFacts, probe, read_audio
 
@@ -31,12 +29,9 @@ def refusal(path: Path, start_s: float | None = None, end_s: float | None = None
     """The reason that the error gives, after checking that it opens with the path."""
     with pytest.raises(AudioError) as caught:
         read_audio(path, start_s, end_s)
-    opening, reason = (
-        str(caught.value)[: len(str(path)) + 2],
-        str(caught.value)[len(str(path)) + 2 :],
-    )
-    assert opening == f"{path}: "
-    return reason
+    shown = str(path) if str(path).isprintable() else repr(str(path))
+    assert str(caught.value).startswith(f"{shown}: ")
+    return str(caught.value).removeprefix(f"{shown}: ")
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
@@ -152,15 +147,37 @@ def test_an_empty_file_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["a.wav", "a.raw", "a.gsm", "a.txt"])
 def test_a_text_file_is_refused_whatever_its_name(tmp_path, name):
     (tmp_path / name).write_text("path,label,speaker\n" * 30)
-    reason = refusal(tmp_path / name)
-    assert reason.startswith("must be an intact WAV or FLAC file, found: ")
-    assert "ormat not recognised" in reason
+    expected = "must be WAV (RIFF) or FLAC, found a file that begins with b'path,label,s'"
+    assert refusal(tmp_path / name) == expected
 
 
-@pytest.mark.parametrize(("suffix", "found"), [("ogg", "OGG"), ("aiff", "AIFF"), ("mp3", "MP3")])
-def test_formats_whose_completeness_cannot_be_checked_are_refused(tmp_path, suffix, found):
-    soundfile.write(tmp_path / f"a.{suffix}", sine(440, 0.5, 16_000), SAMPLE_RATE_HZ)
-    assert refusal(tmp_path / f"a.{suffix}") == f"must be WAV (RIFF) or FLAC, found {found}"
+@pytest.mark.parametrize(
+    ("format_name", "subtype", "found"),
+    [
+        ("OGG", "VORBIS", r"OggS\x00"),
+        ("AIFF", "PCM_16", r"FORM\x00"),
+        ("MP3", "MPEG_LAYER_III", r"\xff\xf3"),
+        ("RF64", "PCM_16", r"RF64\xff\xff\xff\xffWAVE"),
+        ("NIST", "PCM_16", r"NIST_1A\n   1"),
+    ],
+)
+def test_formats_whose_completeness_cannot_be_checked_are_refused(
+    tmp_path, capfd, format_name, subtype, found
+):
+    samples = sine(440, 0.5, 16_000)
+    path = write(tmp_path / "a.wav", samples, subtype=subtype, format=format_name)
+    path.write_bytes(path.read_bytes()[:1500])
+    opening = "must be WAV (RIFF) or FLAC, found a file that begins with b'"
+    assert refusal(path).startswith(f"{opening}{found}")
+    assert capfd.readouterr() == ("", "")  # libsndfile's MP3 decoder would remark on the cut
+
+
+@pytest.mark.parametrize(
+    ("subtype", "tag"), [("IMA_ADPCM", "0x0011"), ("MS_ADPCM", "0x0002"), ("GSM610", "0x0031")]
+)
+def test_a_wav_whose_header_does_not_tell_its_samples_is_refused(tmp_path, subtype, tag):
+    expected = f"a WAV's samples must be integer, float, A-law or μ-law, found format {tag}"
+    assert refusal(write(tmp_path / "a.wav", np.zeros(1000), subtype=subtype)) == expected
 
 
 @pytest.mark.parametrize("kept_bytes", [44 + 31_998, 44 + 16_001, 44])
@@ -210,6 +227,7 @@ def test_further_chunks_around_the_samples_do_no_harm(tmp_path):
         (32, 4, "a WAV's 1 channels of 16 bits must take 2 bytes, found 4 in its header"),
         (34, 24, "a WAV's 1 channels of 24 bits must take 3 bytes, found 2 in its header"),
         (22, 2, "a WAV's 2 channels of 16 bits must take 4 bytes, found 2 in its header"),
+        (20, 7, "a WAV's 1 channels of 8 bits must take 1 bytes, found 2 in its header"),
     ],
 )
 def test_a_wav_header_at_odds_with_itself_is_refused(tmp_path, position, value, found):
@@ -218,6 +236,25 @@ def test_a_wav_header_at_odds_with_itself_is_refused(tmp_path, position, value, 
     header[position : position + 2] = struct.pack("<H", value)
     path.write_bytes(header)
     assert refusal(path) == found
+
+
+def test_an_extensible_wav_is_checked_by_the_format_that_it_names_inside(tmp_path):
+    path = write(tmp_path / "a.wav", np.zeros(100), format="WAVEX")
+    header = bytearray(path.read_bytes())
+    assert header[20:22] + header[44:46] == b"\xfe\xff\x01\x00"
+    header[44:46] = b"\x06\x00"
+    path.write_bytes(header)
+    expected = "a WAV's 1 channels of 8 bits must take 1 bytes, found 2 in its header"
+    assert refusal(path) == expected
+
+
+def test_a_name_that_could_steer_a_terminal_is_quoted(tmp_path):
+    assert refusal(tmp_path / "\x1b[2J.wav") == "must exist, found nothing there"
+    error = AudioError([("a\nb.wav", "must exist"), ("\udcff.wav", "must hold samples")])
+    assert str(error).splitlines()[1:] == [
+        r"  'a\nb.wav': must exist",
+        r"  '\udcff.wav': must hold samples",
+    ]
 
 
 def test_a_wav_that_ends_in_its_format_chunk_is_refused(tmp_path):
@@ -306,45 +343,6 @@ def test_an_error_over_many_files_names_twenty_and_counts_the_rest():
 def test_an_error_survives_the_way_between_processes():
     error = AudioError([("a.wav", "must exist"), ("b.wav", "must hold samples")])
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
-
-
-@pytest.fixture(scope="module")
-def small_files(tmp_path_factory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("small")
-    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (300, 2))
-    return {
-        "wav": write(folder / "a.wav", samples).read_bytes(),
-        "float": write(folder / "f.wav", samples[:, 0], subtype="FLOAT").read_bytes(),
-        "extensible": write(folder / "x.wav", samples, format="WAVEX").read_bytes(),
-        "flac": write(folder / "a.flac", samples).read_bytes(),
-    }
-
-
-@settings(
-    max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    kind=st.sampled_from(["wav", "float", "extensible", "flac"]),
-    flips=st.lists(st.tuples(st.integers(0, 120), st.integers(1, 255)), max_size=4),
-    kept=st.none() | st.integers(0, 700),
-    part=st.sampled_from([(None, None), (0.001, 0.01), (0.0, None)]),
-)
-def test_a_damaged_header_gives_a_waveform_or_an_audio_error(
-    tmp_path, small_files, kind, flips, kept, part
-):
-    content = bytearray(small_files[kind])
-    for position, change in flips:
-        content[position] ^= change
-    path = tmp_path / "fuzzed.audio"
-    path.write_bytes(content[:kept])
-    try:
-        waveform = read_audio(path, *part)
-    except AudioError:
-        return
-    assert waveform.dtype == np.float32
-    assert waveform.ndim == 1
-    assert len(waveform) > 0
-    assert np.isfinite(waveform).all()
 
 
 @pytest.mark.parametrize(("suffix", "rate_hz"), [("wav", 44_100), ("flac", 48_000)])

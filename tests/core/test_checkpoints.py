@@ -87,6 +87,19 @@ def test_a_checkpoint_that_was_never_downloaded_is_asked_for(hub: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "commit", ["../../elsewhere", "/tmp", "..", "a\0b", "x" * 5000, "", "c0\nffee", "\x1b[2J"]
+)
+def test_a_cache_that_points_at_no_commit_of_its_own_is_as_if_it_were_empty(
+    hub: Path, commit: str
+) -> None:
+    kept = download(hub, "some/model")
+    write(kept.parents[2] / "elsewhere")
+    (kept.parents[1] / "refs" / "main").write_text(commit)
+    with pytest.raises(CheckpointError, match="'some/model' is not here"):
+        geometry(named("some/model"))
+
+
 def test_a_download_that_fails_gives_the_same_message_and_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -179,13 +192,21 @@ def test_a_folder_with_other_files_is_shown_them(tmp_path: Path) -> None:
         ("{", r"config\.json must be a JSON file, found: Expecting"),
         ("[" * 100_000, r"config\.json must be a JSON file"),
         ("[]", r"config\.json must hold a JSON object, got list"),
-        ("{}", r"must be one of hubert, wav2vec2, wavlm, whisper, got None"),
+        ("{}", r"must be one of hubert, wav2vec2, wavlm, whisper, got nothing"),
         ('{"model_type": "bert"}', r"must be one of hubert, .*, got 'bert'"),
-        ('{"model_type": "whisper"}', r"must give encoder_layers as a whole number above 0, got N"),
+        (
+            '{"model_type": "whisper"}',
+            r"must give encoder_layers as a whole number in 1\.\.1000, got n",
+        ),
         (
             '{"model_type": "hubert", "num_hidden_layers": 2, "hidden_size": "x"}',
-            r"must give hidden_size as a whole number above 0, got 'x'",
+            r"must give hidden_size as a whole number in 1\.\.100000, got 'x'",
         ),
+        (
+            '{"model_type": "whisper", "encoder_layers": 1000000000, "d_model": 8}',
+            r"must give encoder_layers as a whole number in 1\.\.1000, got 1000000000",
+        ),
+        ('{"model_type": ["' + "x" * 5000 + '"]}', r"got \['x{75}\.\.\.$"),
     ],
 )
 def test_a_config_that_is_no_encoders_is_refused(text: str, wanted: str, tmp_path: Path) -> None:
@@ -200,6 +221,23 @@ def test_a_checkpoint_for_another_sampling_rate_is_refused(tmp_path: Path) -> No
     (folder / "preprocessor_config.json").write_text('{"sampling_rate": 8000}')
     with pytest.raises(CheckpointError, match=r"sampling_rate in .* must be 16000, got 8000"):
         open_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "../model.safetensors", "..", "a\0b", "\ud800"])
+def test_an_index_that_names_no_file_beside_it_is_refused(name: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "model")
+    (folder / "model.safetensors").rename(tmp_path / "model.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(CheckpointError, match="must name files beside it, got '") as caught:
+        fingerprint(named(folder))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2 * len(str(folder)) + 200
+
+
+def test_a_million_labels_of_a_classifier_are_not_made(tmp_path: Path) -> None:
+    """transformers would make a name for each."""
+    folder = write(tmp_path / "model", {**WHISPER, "num_labels": 10**12, "id2label": {}})
+    assert open_checkpoint(str(folder)).settings == WHISPER
 
 
 def test_a_fingerprint_names_every_byte_that_counts(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pickle
 import resource
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,30 +28,7 @@ from core.snapshots import (
     read_snapshot,
     write_snapshot,
 )
-
-
-@dataclass(frozen=True)
-class Inner:
-    rate: float
-
-
-@dataclass(frozen=True)
-class Values:
-    name: str
-    epoch: int
-    inner: Inner
-    scores: dict[str, float] | None = None
-    rows: tuple[Inner, ...] = ()
-
-
-VALUES = Values('fold é\n"1"', 3, Inner(0.1 + 0.2), {"ua": 1 / 3}, (Inner(1e-300), Inner(-0.0)))
-TENSORS = {
-    "weight": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)),
-    "scalar": torch.tensor(7.5),
-    "empty": torch.zeros(0, 5),
-    "transposed": torch.arange(6.0).reshape(2, 3).T,
-    "state": torch.arange(5, dtype=torch.uint8),
-}
+from tests.core.small_snapshots import TENSORS, VALUES, Inner, Values
 
 
 def write(folder: Path, epoch: int, tensors: dict[str, Tensor] = TENSORS) -> Path:
@@ -240,23 +216,6 @@ def test_a_file_system_without_locks_takes_snapshots_too(tmp_path, monkeypatch):
     assert names(tmp_path) == [part.name, path.name]
 
 
-def test_damage_anywhere_is_seen(tmp_path):
-    path = write(tmp_path, 1)
-    whole = path.read_bytes()
-    damaged = [whole[:length] for length in range(len(whole))]
-    damaged += [whole + b"\0", whole[1:], b"\0" * len(whole), whole + whole]
-    for place in range(len(whole)):
-        changed = bytearray(whole)
-        changed[place] ^= 1 << place % 8
-        damaged.append(bytes(changed))
-    for content in damaged:
-        path.write_bytes(content)
-        with pytest.raises(SnapshotError, match=r"^it must end with the SHA-256 of its content"):
-            read_snapshot(path, Values)
-    path.write_bytes(whole)
-    assert read_snapshot(path, Values)[0] == VALUES
-
-
 class Bomb:
     def __init__(self, witness: Path) -> None:
         self.witness = witness
@@ -312,6 +271,10 @@ def tensor_entry(**changes: Any) -> dict[str, Any]:
         made_up(META | SHA, length=0),
         made_up(META | SHA, b"more"),
         made_up({"__metadata__": None} | SHA),
+        made_up({"__metadata__": {"values": "{}", "more": 3}} | SHA),
+        made_up(SHA | META),
+        made_up(json.dumps(META | SHA).replace("[0, 32]", "[false, 32.0]").encode()),
+        made_up(json.dumps(META | SHA).replace("}", "} ", 1).encode()),
         made_up({"__metadata__": {"values": 3}} | SHA),
         made_up({"__metadata__": {"values": "["}} | SHA),
         made_up(META | {"sha256": 3}),

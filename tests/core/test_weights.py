@@ -70,6 +70,61 @@ def test_what_is_amiss_is_named(change: Change, fault: str, tmp_path: Path) -> N
     assert str(tmp_path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda tensor: tensor.to(torch.int32),
+        lambda tensor: tensor.to(torch.bool),
+        lambda tensor: tensor.to(torch.cfloat),
+        lambda tensor: tensor.to(torch.float8_e4m3fn),
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: tensor.to("meta"),
+        lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+    ],
+    ids=["whole", "bool", "complex", "float8", "sparse", "empty", "quantised"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, on what it has to do to load these
+def test_tensors_that_are_no_plain_real_numbers_are_named(odd: Any, tmp_path: Path) -> None:
+    save_whisper(tmp_path, whole=False)
+    tensors = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(tensors | {"conv1.bias": odd(tensors["conv1.bias"])}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"no plain real numbers: conv1\.bias$"):
+        build(tmp_path)
+
+
+def test_a_number_that_is_too_large_for_a_float32_is_not_finite(tmp_path: Path) -> None:
+    save_whisper(tmp_path, whole=False)
+    large = torch.tensor(1e300, dtype=torch.float64)
+    rewrite(tmp_path, lambda tensors: tensors.update({"conv1.bias": large.expand(32).clone()}))
+    with pytest.raises(CheckpointError, match=r"non-finite: conv1\.bias$"):
+        build(tmp_path)
+
+
+def test_a_file_whose_names_are_no_texts_is_read_by_those_that_are(tmp_path: Path) -> None:
+    save_whisper(tmp_path, whole=False)
+    tensors = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(
+        tensors | {3: torch.ones(1), ("a", 1): torch.ones(1)}, tmp_path / "pytorch_model.bin"
+    )
+    build(tmp_path)
+
+
+def test_what_a_file_says_reaches_a_message_on_one_line_and_cut(tmp_path: Path) -> None:
+    save_whisper(tmp_path, whole=False)
+    more = {f"\x1b[2J{'x' * 5000}\n": torch.ones(1)}
+    rewrite(tmp_path, lambda tensors: tensors.update(more))
+    with pytest.raises(CheckpointError, match=r"unexpected: \\x1b\[2Jx{70}\.\.\.$"):
+        build(tmp_path)
+    torch.save(Exploit(tmp_path / "owned"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="must hold tensors only, found: Unpick") as caught:
+        build(tmp_path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500 + 2 * len(str(tmp_path))
+
+
 @pytest.mark.parametrize("kept", [0, 4, 500, -1])
 def test_a_damaged_file_is_named(kept: int, tmp_path: Path) -> None:
     save_whisper(tmp_path, whole=False)

@@ -1,4 +1,4 @@
-"""Full-size replicas of the corpora: real names and labels, empty audio files."""
+"""Full-size replicas of the corpora: real names and labels, empty audio files; and a few clips."""
 
 import csv
 from collections import defaultdict
@@ -35,6 +35,15 @@ def plant() -> Callable[..., Path]:
         return root
 
     return write
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with empty audio, for manifests."""
+    for name in ("a.wav", "b.wav", "c.wav", "sub/d.WAV", "e.flac"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
 
 
 def read_manifest(path: Path, name: str) -> dict[str, str]:

@@ -100,6 +100,15 @@ def test_fields_may_be_nan_missing_or_spaced(tmp_path, plant, row):
     assert [u.label for u in msp_improv.parse(tmp_path).utterances] == ["sad"]
 
 
+def test_a_label_file_is_read_once_whatever_links_lead_to_it(tmp_path, plant):
+    plant(tmp_path, [AUDIO], **{"Evalution.txt": b"UTD-IMPROV-S01A-F01-S-FM01.avi; Q;\n"})
+    (tmp_path / "session1" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "Evaluation.txt").symlink_to("Evalution.txt")
+    with pytest.raises(CorpusError) as caught:
+        msp_improv.parse(tmp_path)
+    assert len(caught.value.problems) == 1
+
+
 def test_both_label_files_are_read_when_they_agree(tmp_path, plant):
     plant(tmp_path, [AUDIO], **{"Evalution.txt": LINE, "Evaluation.txt": LINE})
     assert len(msp_improv.parse(tmp_path).utterances) == 1

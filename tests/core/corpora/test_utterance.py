@@ -1,10 +1,20 @@
 """The walk over a folder and the error that gathers problems."""
 
+import os
 import pickle
+from pathlib import Path
 
 import pytest
 
-from core.corpora.utterance import CorpusError, label_lines, one_file_each, walk_files
+from core.corpora import ravdess, savee
+from core.corpora.utterance import (
+    CorpusError,
+    label_lines,
+    one_file_each,
+    printable,
+    visible_files,
+    walk_files,
+)
 
 
 def test_a_long_list_of_problems_is_cut_and_the_rest_counted():
@@ -91,3 +101,33 @@ def test_a_second_way_to_the_same_file_is_no_copy(tmp_path, plant):
     named = [("a01", path) for path in walk_files(tmp_path, {".wav"})]
     assert len(named) == 2
     assert one_file_each(named) == ({"a01": tmp_path / "DC/a01.wav"}, [])
+
+
+def test_a_path_is_quoted_only_where_it_could_steer_a_terminal():
+    assert printable(Path("größe 音/a b.wav")) == "größe 音/a b.wav"
+    assert printable(Path("a\x1b[2J\n")) == r"'a\x1b[2J\n'"
+    assert printable("\udcff") == r"'\udcff'"
+
+
+def test_only_the_files_of_a_folder_are_listed_in_their_order(tmp_path, plant):
+    plant(tmp_path, ["b.txt", "A.txt", ".hidden", "sub/c.txt"])
+    (tmp_path / "z").symlink_to("b.txt")
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "pipe")
+    assert [path.name for path in visible_files(tmp_path)] == ["A.txt", "b.txt", "z"]
+
+
+@pytest.mark.parametrize(
+    ("parse", "good", "bad"),
+    [
+        (ravdess.parse, "03-01-06-01-02-01-01.wav", "\x1b[2J/03-01-06-01-02-01-99.wav"),
+        (savee.parse, "DC_a01.wav", "DC/a\x1b[2J.wav"),
+    ],
+    ids=["ravdess", "savee"],
+)
+def test_a_clip_that_is_left_out_is_named_without_steering_a_terminal(
+    tmp_path, plant, parse, good, bad
+):
+    plant(tmp_path, [good, bad])
+    expected = f"{str(tmp_path / bad)!r}: the release has no clip of this name"
+    assert parse(tmp_path).problems == [expected]

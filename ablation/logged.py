@@ -1,0 +1,72 @@
+"""What MLflow is given of one fold, as plain values and files; MLflow itself is not needed here."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from ablation.plots import confusion_figure, save
+from ablation.scores import FoldScore
+from core.result import EpochMetrics, FoldResult
+
+TAG_LIMIT = 5000  # MLflow's on a tag's value in every store it supports
+
+
+def epoch_metrics(epoch: EpochMetrics) -> dict[str, float]:
+    """One epoch's losses and, where it was scored, its rates."""
+    values: dict[str, float] = {f"loss_{name}": value for name, value in epoch.losses.items()}
+    values["learning_rate"] = epoch.learning_rate
+    values["epoch_seconds"] = epoch.seconds
+    for part, scores in (("validation", epoch.validation), ("oracle", epoch.oracle)):
+        values |= {f"epoch_{name}_{part}": value for name, value in (scores or {}).items()}
+    return values
+
+
+def final_metrics(result: FoldResult, score: FoldScore) -> dict[str, float]:
+    """What is known of a fold once it has finished."""
+    values = {"n": score.n, "wa": score.wa, "ua": score.ua, "best_epoch": score.best_epoch}
+    if score.ua_oracle is not None and score.wa_oracle is not None:
+        values |= {"wa_oracle": score.wa_oracle, "ua_oracle": score.ua_oracle}
+    values |= {f"weight_{term}": value for term, value in result.loss_weights.items()}
+    values["train_seconds"] = result.seconds
+    return values
+
+
+def score_tags(score: FoldScore) -> dict[str, str]:
+    """The score as JSON, cut to what a tag may hold."""
+    text = json.dumps(score.to_dict(), separators=(",", ":"))
+    parts = [text[i : i + TAG_LIMIT] for i in range(0, len(text), TAG_LIMIT)]
+    return {f"score.{index}": part for index, part in enumerate(parts)}
+
+
+def score_of(tags: Mapping[str, str]) -> FoldScore:
+    """The score that `score_tags` cut up.
+
+    Raises:
+        ValueError: the tags hold no whole score.
+    """
+    parts: list[str] = []
+    while (part := tags.get(f"score.{len(parts)}")) is not None:
+        parts.append(part)
+    return FoldScore.from_dict(json.loads("".join(parts)))
+
+
+def write_artifacts(result: FoldResult, folder: Path) -> None:
+    """Write `confusion.json`, `confusion.png`, `config.json` and `predictions.csv`."""
+    scores = result.scores()
+    confusion = {"classes": result.classes, "counts": scores.confusion.tolist()}
+    (folder / "confusion.json").write_text(json.dumps(confusion, indent=1))
+    title = f"{result.config.corpus.name}, fold {result.config.fold}"
+    save(confusion_figure(scores.confusion, result.classes, title), folder / "confusion.png")
+    (folder / "config.json").write_text(json.dumps(result.config.to_dict(), indent=1))
+    _write_predictions(result, folder / "predictions.csv")
+
+
+def _write_predictions(result: FoldResult, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["utterance", "speaker", "label", "predicted", *result.classes])
+        for item in result.predictions:
+            classes = (result.classes[item.label], result.classes[item.predicted])
+            probabilities = [f"{probability:.6f}" for probability in item.probabilities]
+            writer.writerow([item.utterance, item.speaker, *classes, *probabilities])

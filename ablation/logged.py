@@ -29,6 +29,8 @@ def final_metrics(result: FoldResult, score: FoldScore) -> dict[str, float]:
         values |= {"wa_oracle": score.wa_oracle, "ua_oracle": score.ua_oracle}
     values |= {f"weight_{term}": value for term, value in result.loss_weights.items()}
     values["train_seconds"] = result.seconds
+    if result.micro_batch is not None:
+        values["micro_batch"] = result.micro_batch
     return values
 
 

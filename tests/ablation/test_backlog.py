@@ -86,6 +86,18 @@ def test_a_job_that_fails_goes_behind_the_others(backlog, clock):
     assert names(backlog) == ["finish b", "finish a"]
 
 
+def test_jobs_that_keep_failing_take_turns(backlog, clock):
+    backlog.put(job("finish a", A))
+    backlog.put(job("finish b", B))
+    tried = []
+    for _ in range(4):
+        taken = backlog.take()
+        tried.append(taken.name)
+        backlog.failed(taken)
+        clock.now += 30
+    assert tried == ["finish a", "finish b", "finish a", "finish b"]
+
+
 def test_jobs_of_one_fold_keep_their_order_when_the_first_fails(backlog, clock):
     backlog.put(job("forget a", A))
     backlog.put(job("finish a", A))

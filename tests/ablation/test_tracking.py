@@ -73,6 +73,15 @@ def test_epochs_sent_twice_stand_once(uri, study, tmp_path):
     assert [(entry.step, entry.value) for entry in history] == [(1, 3.0), (2, 2.5)]
 
 
+def test_an_epoch_of_a_fold_whose_start_got_lost_opens_its_run(uri, study, tmp_path):
+    tracker = tracker_of(uri, study, tmp_path)
+    tracker.epoch(trial_of(), RUN, metrics_of(2))
+    (fold,) = by_level(uri, study, "fold")
+    assert fold.info.status == "RUNNING"
+    assert fold.data.metrics["loss_kl"] == 3.0
+    tracker.close()
+
+
 def test_a_failed_fold_is_marked_with_its_reason_and_replaced_when_it_is_run_again(
     uri, study, tmp_path
 ):

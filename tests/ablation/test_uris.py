@@ -1,7 +1,7 @@
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablation.uris import redacted
@@ -59,22 +59,26 @@ def test_text_without_a_secret_stays_as_it_is(text):
     assert redacted(text) == text
 
 
+@settings(max_examples=200, deadline=None)
 @given(AROUND, SCHEMES, NAMES, secrets(), HOSTS, AROUND)
 def test_no_password_survives(before, scheme, user, password, host, after):
     shown = redacted(f"{before}{scheme}://{user}:{password}@{host}{after}")
     assert MARK not in shown
 
 
+@settings(max_examples=200, deadline=None)
 @given(AROUND, SCHEMES, secrets().filter(lambda text: not text.startswith("/")), HOSTS, AROUND)
 def test_no_token_survives(before, scheme, token, host, after):
     assert MARK not in redacted(f"{before}{scheme}://{token}@{host}{after}")
 
 
+@settings(max_examples=200, deadline=None)
 @given(AROUND, SCHEMES, NAMES, secrets(PRINTABLE.replace("@", "") + "  "), HOSTS, AROUND)
 def test_no_password_with_blanks_in_it_survives(before, scheme, user, password, host, after):
     assert MARK not in redacted(f"{before}{scheme}://{user}:p{password}@{host}{after}")
 
 
+@settings(max_examples=200, deadline=None)
 @given(
     AROUND,
     SCHEMES,
@@ -87,11 +91,13 @@ def test_no_secret_parameter_survives(before, scheme, host, name, secret, after)
     assert MARK not in redacted(f"{before}{scheme}://{host}/db?x=1&{name}={secret}&y=2{after}")
 
 
+@settings(max_examples=200, deadline=None)
 @given(SCHEMES, NAMES, secrets(), HOSTS)
 def test_scheme_and_host_stay(scheme, user, password, host):
     assert redacted(f"{scheme}://{user}:{password}@{host}/db") == f"{scheme}://***@{host}/db"
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.text(PRINTABLE + " \n", max_size=80))
 def test_what_is_hidden_once_stays_as_it_is(text):
     assert redacted(redacted(text)) == redacted(text)

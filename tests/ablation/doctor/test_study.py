@@ -157,7 +157,7 @@ def test_rows_that_are_not_wanted_need_no_encoder(grid_of, options):
 @pytest.mark.parametrize(
     ("settings", "weights", "text"),
     [
-        ("{}", True, "must be one of hubert, wav2vec2, wavlm, whisper, got None"),
+        ("{}", True, "must be one of hubert, wav2vec2, wavlm, whisper, got nothing"),
         ('{"model_type": "wavlm", "hidden_size": 24, "num_hidden_layers": 2}', False, "must hold"),
         (
             '{"model_type": "wavlm", "hidden_size": 24, "num_hidden_layers": 2}',

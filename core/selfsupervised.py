@@ -6,6 +6,7 @@ to them over its own samples. The base models' first convolution is normalised o
 the utterance's own frames alone, with the same weights.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -17,10 +18,17 @@ from core.checkpoints import Checkpoint
 from core.spectrogram import mask_up_to
 from core.weights import load_weights, without_weights
 
+FRAME_STEP_SAMPLES = 320  # 20 ms, as all published checkpoints have it
+
 
 def build(checkpoint: Checkpoint, layers: int) -> tuple[nn.Module, nn.Module]:
     """The convolutions over the waveform and the first transformer layers, with their weights."""
     network = without_weights(checkpoint, lambda: _network(checkpoint, layers))
+    step = math.prod(block.conv.stride[0] for block in network.feature_extractor.conv_layers)
+    if step != FRAME_STEP_SAMPLES:  # a frame a sample would fill the memory with the first batch
+        raise checkpoint.error(
+            f"conv_stride must give a frame every {FRAME_STEP_SAMPLES} samples, got {step}"
+        )
     last = checkpoint.geometry().layers
     unused = ["masked_spec_embed", "adapter."]
     unused += [f"encoder.layers.{index}." for index in range(layers, last)]

@@ -1,5 +1,6 @@
 """WavLM, HuBERT and wav2vec 2.0 against transformers' own models."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +144,20 @@ def test_a_checkpoint_inside_a_larger_model_gives_the_same_frames(
 
 
 def test_frames_of_wider_spans_than_25_ms_are_found_in_a_lone_sample(tmp_path: Path) -> None:
-    strides = [5, 2, 2, 2, 2, 2, 4]
+    strides = [5, 2, 2, 2, 2, 2, 2]
     save_self_supervised(tmp_path, "hubert", "group", conv_stride=strides, conv_kernel=[10] * 7)
     encoder = build_encoder(EncoderConfig(name=str(tmp_path))).eval()
     frames, frame_mask = encoder(noise(1, 1), torch.tensor([1]))
     assert frame_mask.tolist() == [[True]]
     assert functional.mse_loss(frames, torch.zeros_like(frames)) > 0
+
+
+@pytest.mark.parametrize("stride", [1, 10**9])
+def test_another_rate_of_frames_than_50_a_second_is_refused(tmp_path: Path, stride: int) -> None:
+    save_self_supervised(tmp_path, "hubert", "group")
+    settings = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"conv_stride": [stride] * 7}))
+    with pytest.raises(CheckpointError) as caught:
+        build_encoder(EncoderConfig(name=str(tmp_path)))
+    expected = f"conv_stride must give a frame every 320 samples, got {stride**7}"
+    assert expected in str(caught.value)

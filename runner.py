@@ -155,8 +155,9 @@ def _ui(options: Namespace) -> int:
         print("that MLflow server has its own UI: open its address in a browser")
         return FINISHED
     uri = options.tracking_uri or f"sqlite:///{database.resolve()}"
-    words = ["mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    words += ["--port", str(options.port), "--workers", "1"]
+    # Not among the words, which every user of the machine can read: it may hold a password.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
+    words = ["mlflow", "ui", "--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"]
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # a dozen idle processes otherwise
     print(
         f"MLflow's UI: http://127.0.0.1:{options.port}/#/experiments?{UI_VIEW} (stop with Ctrl+C)",

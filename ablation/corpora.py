@@ -1,6 +1,8 @@
 """From a folder on disk to audio that trials share: find, parse, decode once, map."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from core.corpora.utterance import CorpusError, NotTheCorpusError, Parsed
 from core.store import AudioStore, StoreReport, build_store
 
 if TYPE_CHECKING:  # it brings torch, which finding and checking a corpus need not
+    from core.config import RunConfig
     from core.fold import CorpusAudio
 
 Progress = Callable[[int, int], None]
@@ -87,6 +90,45 @@ def prepare(
         counts_differ=counts_differ,
     )
     return audio, report
+
+
+def encode(
+    configs: Iterable["RunConfig"],
+    corpora: Mapping[str, "CorpusAudio"],
+    *,
+    workers: int,
+    show: Callable[[str], AbstractContextManager[Progress]],
+) -> list[str]:
+    """Let frozen encoders hear, once for all trials, what these settings train on.
+
+    Args:
+        show: Opens a progress bar of that title.
+    Returns:
+        A line on each encoder that had to run.
+    Raises:
+        As `core.features.build_frames`.
+    """
+    from core.devices import best_device
+    from core.features import build_frames
+
+    passes: dict[tuple[str, str], list[RunConfig]] = {}
+    for config in configs:
+        if config.stores_frames:
+            passes.setdefault((config.corpus.name, config.encoder.name), []).append(config)
+    lines = []
+    for (corpus, encoder), group in passes.items():
+        name, started = Path(encoder).name, time.monotonic()
+        with show(f"encoding {corpus} by {name}") as on_progress:
+            has_run = build_frames(
+                group,
+                corpora[corpus].store,
+                best_device(),
+                workers=workers,
+                on_progress=on_progress,
+            )
+        if has_run:
+            lines.append(f"{corpus}: encoded by {name} in {time.monotonic() - started:.0f} s")
+    return lines
 
 
 def _plain(name: str) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ablation.archive import Archive
 from ablation.cluster import Resources
-from ablation.corpora import NoCorpusError, prepare, read_corpus
+from ablation.corpora import NoCorpusError, encode, prepare, read_corpus
 from ablation.demo import demo_corpus
 from ablation.grid import Grid, Trial
 from ablation.lock import alone
@@ -24,7 +24,7 @@ from ablation.scores import FoldScore
 from ablation.tracking import Tracker, TrackingError, read_scores
 from ablation.trials import Listener, run_trials
 from core.checkpoints import fetch, fingerprint, geometry
-from core.config import EncoderConfig, PoolingConfig, run_id
+from core.config import EncoderConfig, PoolingConfig, RunConfig, run_id
 from core.corpora.corpus import Corpus
 from core.corpora.utterance import CorpusError
 from core.fold import CorpusAudio
@@ -95,11 +95,13 @@ def _train_and_report(
         console.print(
             f"{done} of {len(wanted)} folds are finished already; {len(missing)} to train"
         )
+    configs = {key: group[0].config for key, group in missing.items()}
     try:
         if missing:
+            _encode(configs.values(), corpora, console)
             with display.shown():
                 run_trials(
-                    {key: group[0].config for key, group in missing.items()},
+                    configs,
                     corpora,
                     options.runs,
                     resources,
@@ -221,6 +223,15 @@ def _corpus(corpus: Corpus, grid: Grid, options: Options, console: Console) -> C
     for utterance, reason in report.left_out.items():
         console.print(Text(f"{name}: left out {utterance}: {reason}", style="yellow"))
     return audio
+
+
+def _encode(
+    configs: Iterable[RunConfig], corpora: Mapping[str, CorpusAudio], console: Console
+) -> None:
+    """Compute, before Ray takes the machine, the frames that frozen encoders give all trials."""
+    workers = os.cpu_count() or 1
+    for line in encode(configs, corpora, workers=workers, show=lambda text: bar(console, text)):
+        console.print(Text(line), soft_wrap=True)
 
 
 def _accept(

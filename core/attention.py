@@ -17,6 +17,18 @@ def kernel() -> str:
     return "sdpa" if torch.cuda.is_available() else "eager"
 
 
+def additive_mask(frame_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What transformers' layers add to their scores, so that none attends to padding.
+
+    Args:
+        frame_mask: (B, T) bool, True on real frames.
+    Returns:
+        (B, 1, 1, T), of the given type.
+    """
+    nowhere = torch.zeros(frame_mask.shape, dtype=dtype, device=frame_mask.device)
+    return nowhere.masked_fill(~frame_mask, -torch.inf)[:, None, None, :]
+
+
 class GatedAttention(nn.Module):
     """transformers' `WavLMAttention`, its weights and outputs, by scaled-dot-product attention.
 

@@ -14,7 +14,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from core.config import ENCODERS, SAMPLE_RATE_HZ, EncoderConfig, Geometry
+from core.config import ENCODERS, SAMPLE_RATE_HZ, EncoderConfig, Geometry, is_pretrained
 from core.schema import show, suggest
 
 Family = Literal["hubert", "wav2vec2", "wavlm", "whisper"]
@@ -86,11 +86,6 @@ class Checkpoint:
             if Path(name).name != name or not os.path.isfile(self.folder / name):
                 raise self.error(f"{index.name} must name files beside it, got {show(name)}")
         return tuple(self.folder / name for name in shards)
-
-
-def is_pretrained(name: str) -> bool:
-    """Whether an encoder of this name starts from weights."""
-    return name not in ENCODERS or ENCODERS[name].source != ""
 
 
 def geometry(config: EncoderConfig) -> Geometry:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from core.corpora.catalog import CORPORA
 from core.schema import ConfigError, Problem, build, flatten, number, show, suggest
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raised whenever code changes what a config computes, so that old results are never mistaken."""
 
 SAMPLE_RATE_HZ = 16_000  # P's encoders (WavLM, HuBERT) were trained at 16 kHz
@@ -48,6 +48,11 @@ ENCODERS: dict[str, Geometry] = {
 }
 
 
+def is_pretrained(name: str) -> bool:
+    """Whether an encoder of this name starts from weights."""
+    return name not in ENCODERS or ENCODERS[name].source != ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusConfig:
     """Which corpus, and which of its published fold assignments."""
@@ -62,6 +67,12 @@ class EncoderConfig:
 
     name: str = "wavlm-large"  # P §2.2; an alias of ENCODERS, a hub name or a folder
     layer: int | None = number(None, 0, 100)  # type: ignore[arg-type]  # O: last; C uses 22 of 24
+    weigh_layers: bool = (
+        False  # O: that one alone; true: a learned average of all up to it (SUPERB)
+    )
+    # O: as the encoder gives them; true: each frame to zero mean and unit variance, without which
+    # the few features that dwarf all others in the middle of a transformer hold up frozen training.
+    normalise: bool = False
     # P says "pre-trained", batch 16 on 24 GB; C (LAM) trains all, C (SeeNet) all but the CNN.
     train: Literal["all", "transformer", "frozen"] = "transformer"
 
@@ -177,6 +188,15 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values; `from_dict` of it is this config again."""
         return asdict(self)
+
+    @property
+    def stores_frames(self) -> bool:
+        """Whether the encoder sees each utterance but once: frozen, of known weights, unmixed.
+
+        A mixture is another one each epoch: where a setting mixes, a frozen encoder runs each time.
+        """
+        frozen = self.encoder.train == "frozen" and is_pretrained(self.encoder.name)
+        return frozen and self.mixup.method == "none"
 
     def on_fold(self, fold: int, seed: int) -> "RunConfig":
         """The same setting on another fold and seed."""

@@ -9,16 +9,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from core.checkpoints import (
     CheckpointError,
     fetch,
     fingerprint,
     geometry,
-    is_pretrained,
     open_checkpoint,
 )
-from core.config import EncoderConfig
+from core.config import EncoderConfig, is_pretrained
 from core.spectrogram import mask_up_to
 
 __all__ = ["CheckpointError", "Encoder", "build_encoder", "fetch", "fingerprint", "geometry"]
@@ -33,6 +33,7 @@ class Encoder(nn.Module):
     Attributes:
         features: D.
         layers: The transformer layers that are computed; those above the chosen one do not exist.
+        readout: From their outputs to the frames.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Encoder(nn.Module):
         features: int,
         layers: int,
         trained: Literal["all", "transformer", "frozen"],
+        readout: "Readout",
     ) -> None:
         super().__init__()
         self.front_end = front_end.requires_grad_(False) if trained != "all" else front_end
@@ -49,6 +51,7 @@ class Encoder(nn.Module):
         self.features = features
         self.layers = layers
         self.trained = trained
+        self.readout = readout
         self.train()
 
     def train(self, mode: bool = True) -> "Encoder":
@@ -75,8 +78,70 @@ class Encoder(nn.Module):
         with torch.set_grad_enabled(wants_grad and self.trained == "all"):
             frames, frame_mask = self.front_end(waveforms, waveform_lengths)
         with torch.set_grad_enabled(wants_grad and self.trained != "frozen"):
-            frames = self.transformer(frames, frame_mask)  # (B, T, D)
-            return frames.masked_fill(~frame_mask.unsqueeze(-1), 0.0), frame_mask
+            every_layer = self.transformer(frames, frame_mask)  # L + 1 times (B, T, D)
+        chosen = every_layer[-1] if self.readout.scores is None else torch.stack(every_layer, 2)
+        return self.readout(chosen).masked_fill(~frame_mask.unsqueeze(-1), 0.0), frame_mask
+
+    def every_layer(self, waveform: Tensor) -> Tensor:
+        """What every layer gives for one utterance, without a gradient.
+
+        Args:
+            waveform: (N,) float32 at 16 kHz, at least 1 sample.
+        Returns:
+            (L + 1, T, D) float, as transformers' `hidden_states`.
+        """
+        with torch.no_grad():
+            lengths = torch.tensor([len(waveform)], device=waveform.device)
+            frames, frame_mask = self.front_end(waveform.unsqueeze(0), lengths)
+            return torch.cat(self.transformer(frames, frame_mask))
+
+
+class Readout(nn.Module):
+    """From what the layers give to the frames that the method takes.
+
+    Each frame of each layer normed, where that is asked for; then a learned average over the
+    layers, at first the plain one, where more than one is taken.
+
+    Source: Yang et al. 2021, SUPERB, 3; the norm is that of its toolkit's featuriser.
+    """
+
+    def __init__(self, layers: int, weigh: bool, normalise: bool) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(torch.zeros(layers + 1)) if weigh else None
+        self.normalise = normalise
+
+    def forward(self, chosen: Tensor) -> Tensor:
+        """Frames (B, T, D), or every layer's (B, T, L + 1, D), to (B, T, D)."""
+        if self.normalise:
+            chosen = functional.layer_norm(chosen, chosen.shape[-1:])
+        if self.scores is None:
+            return chosen
+        # No matmul, which autocast would round to half precision.
+        return (chosen * self.scores.softmax(0).unsqueeze(-1)).sum(2)
+
+
+class StoredFrames(nn.Module):
+    """In place of a frozen encoder: hands on the frames that it gave once and for all.
+
+    Attributes:
+        features: D.
+    """
+
+    def __init__(self, features: int, readout: Readout) -> None:
+        super().__init__()
+        self.features = features
+        self.readout = readout
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Encoder`, from its frames.
+
+        Args:
+            frames: (B, T, D), or every layer's (B, T, L + 1, D), of any float type; zero beyond the
+                lengths.
+            lengths: (B,) long, frames.
+        """
+        # A norm leaves zero frames zero, and an average too.
+        return self.readout(frames.float()), mask_up_to(lengths, frames.shape[1])
 
 
 def build_encoder(config: EncoderConfig) -> Encoder:
@@ -94,6 +159,9 @@ def build_encoder(config: EncoderConfig) -> Encoder:
 
     Layer dropping and the masking of SpecAugment are off (O: the paper names neither, and mixup is
     the augmentation under study); dropout is the checkpoint's.
+
+    `weigh_layers` gives a learned average over the layers 0 to k instead, `normalise` a layer norm
+    without weights of each.
 
     Raises:
         CheckpointError: the weights are missing or damaged, or `config.layer` is beyond the last.
@@ -116,4 +184,12 @@ def build_encoder(config: EncoderConfig) -> Encoder:
         from core import selfsupervised
 
         front_end, transformer = selfsupervised.build(checkpoint, layers)
-    return Encoder(front_end, transformer, shape.features, layers, trained)
+    readout = Readout(layers, config.weigh_layers, config.normalise)
+    return Encoder(front_end, transformer, shape.features, layers, trained, readout)
+
+
+def stored_frames(config: EncoderConfig) -> StoredFrames:
+    """What takes the place of `build_encoder` where a frozen encoder's frames are stored."""
+    shape = geometry(config)
+    layers = shape.layers if config.layer is None else config.layer
+    return StoredFrames(shape.features, Readout(layers, config.weigh_layers, config.normalise))

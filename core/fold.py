@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 
 from core.batches import Batcher
+from core.clips import Clips, Inputs
 from core.config import RECIPE_VERSION, RunConfig, run_id
 from core.corpora.folds import FoldScheme, split
 from core.corpora.utterance import Utterance
 from core.devices import best_device, device_name
 from core.encoders import fingerprint as encoder_fingerprint
+from core.features import open_frames
 from core.result import EpochMetrics, FoldResult, Prediction
 from core.schema import show
 from core.snapshots import SnapshotError, epoch_of, newest_first, read_snapshot, write_snapshot
@@ -83,10 +85,15 @@ class Fold:
         self.config = config
         self.history: list[EpochMetrics] = []
         self._corpus = corpus
-        self._trainer = Trainer(
-            config, parts.train, parts.validation, store, corpus.classes, device, micro_batch
+        inputs: Inputs = (
+            open_frames(config, store, device)
+            if config.stores_frames
+            else Clips(store, config.audio)
         )
-        self._test = Batcher(parts.test, store, corpus.classes, config.audio, config.training)
+        self._trainer = Trainer(
+            config, parts.train, parts.validation, inputs, corpus.classes, device, micro_batch
+        )
+        self._test = Batcher(parts.test, inputs, corpus.classes, config.training)
         self._encoder = encoder_fingerprint(config.encoder)
         self._run_id = run_id(config, store.fingerprint, self._encoder)
         self._holds_out = holds_out

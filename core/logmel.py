@@ -52,11 +52,13 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Layer(features) for _ in range(layers))
         self.layer_norm = nn.LayerNorm(features)
 
-    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
-        """Frames (B, T, D) of the front end to frames (B, T, D)."""
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> list[Tensor]:
+        """Frames (B, T, D) of the front end to those of every layer, its input the first."""
+        every_layer = [frames]
         for layer in self.layers:
-            frames = layer(frames, frame_mask)
-        return self.layer_norm(frames)
+            every_layer.append(layer(every_layer[-1], frame_mask))
+        every_layer[-1] = self.layer_norm(every_layer[-1])
+        return every_layer
 
 
 class Layer(nn.Module):

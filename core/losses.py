@@ -1,6 +1,7 @@
 """The four terms of the objective and their weighted sum (P §2.4, Eq. 6-11).
 
-Every term is a mean over the batch and is computed in float32 at least, under autocast too.
+Every term is a mean over the batch and is computed in float32 at least, under autocast too; memory
+grows with the frames of the batch, not with their pairs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from statistics import fmean
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from core.pairs import log_sum_exp_of_others
 
 
 def kl_divergence(logits: Tensor, soft_labels: Tensor) -> Tensor:
@@ -110,14 +113,16 @@ def supervised_contrastive(
             return anchors.sum() * 0  # a graph for `backward`, though nothing to compare
 
         # The sum over P(i) is linear in h_i, h_i (S - h_i) with S the sum of its class: only the
-        # denominator needs all R x R pairs
+        # denominator needs all R x R pairs, and never at once
         same_class = (labels.unsqueeze(1) == labels).to(frames.dtype)  # (B, B)
         class_sums = same_class @ frames.sum(1)  # (B, d), S
         positives = same_class @ frame_mask.sum(1).to(frames.dtype) - 1  # (B,), |P(i)|
         similarity = (frames * (class_sums.unsqueeze(1) - frames)).sum(2) / temperature  # (B, T)
         similarity = similarity / positives.clamp_min(1).unsqueeze(1)  # mean over P(i)
 
-        losses = _log_sum_exp_of_others(anchors, temperature) - similarity[frame_mask]  # (R,)
+        bound = 1 / temperature if normalise else None
+        total = log_sum_exp_of_others(anchors / temperature**0.5, bound)  # (R,)
+        losses = total - similarity[frame_mask]
         has_positive = (positives > 0).unsqueeze(1).expand_as(frame_mask)[frame_mask]
         return (losses * has_positive).sum() / has_positive.sum().clamp_min(1)
 
@@ -164,12 +169,6 @@ def calibrate(initial: Sequence[Mapping[str, float]]) -> dict[str, float]:
             )
         weights[name] = 1 / mean
     return weights
-
-
-def _log_sum_exp_of_others(anchors: Tensor, temperature: float) -> Tensor:
-    """Eq. 10's denominator in logs, over all rows but the anchor's own: (R, d) to (R,)."""
-    pairs = (anchors / temperature) @ anchors.T  # (R, R)
-    return pairs.fill_diagonal_(-torch.inf).logsumexp(1)
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ l_mix `mix_lengths`, P' the power of a segment, lambda_mix `mix_ratio`.
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -116,27 +115,26 @@ def apply_energy_mix(
     Source: P §2.2, Eq. 1-4; energy is mean power, and as both segments are l_mix long the sum
         gives the same. What to do with silence is O.
     """
-    waveforms = _silence_padding(waveforms, waveform_lengths, waveforms.shape[1])
-    partners = _silence_padding(partners, partner_lengths, partners.shape[1])
-    positions = torch.arange(waveforms.shape[1], device=waveforms.device)  # (N,)
-    offsets = positions - draw.host_starts.unsqueeze(1)  # (B, N), into the segment
-    in_segment = (offsets >= 0) & (offsets < draw.mix_lengths.unsqueeze(1))
-    sources = (offsets + draw.partner_starts.unsqueeze(1)).clamp(0, partners.shape[1] - 1)
-    host_segments = waveforms.masked_fill(~in_segment, 0)  # (B, N), x'_i in its place
-    partner_segments = partners.gather(1, sources).masked_fill(~in_segment, 0)  # (B, N), x'_j
-
-    mix_lengths = draw.mix_lengths.to(waveforms.dtype)
-    host_power = host_segments.square().sum(1) / mix_lengths  # (B,)
-    partner_power = partner_segments.square().sum(1) / mix_lengths
+    mixtures = _silence_padding(waveforms, waveform_lengths, waveforms.shape[1])
+    # Slices, a loop over utterances: to gather all segments at once takes ten times as long, for
+    # it touches every sample of the batch with an index.
+    host_segments = _segments(mixtures, draw.host_starts, draw.mix_lengths)  # x'_i, in place
+    partner_segments = _segments(partners, draw.partner_starts, draw.mix_lengths)  # x'_j
+    host_power = _powers(host_segments)  # (B,)
+    partner_power = _powers(partner_segments)
     mixed = draw.applied & (host_power > 0) & (partner_power > 0)
 
     snr = 10 ** (draw.snr_db.to(waveforms.dtype) / 10)
     scale = (host_power / (snr * partner_power.masked_fill(~mixed, 1))).sqrt() * mixed  # Eq. 1
-    mixtures = waveforms + scale.unsqueeze(1) * partner_segments  # Eq. 2, 3
+    for segment, partner, factor in zip(
+        host_segments, partner_segments, scale.tolist(), strict=True
+    ):
+        if factor:
+            segment.add_(partner, alpha=factor)  # Eq. 2, 3
 
     # Eq. 4. P''_j = scale^2 P'_j is P'_i / snr, hence the energy share is free of either power
     energy_share = 1 / (snr + 1)
-    mix_ratio = energy_share * mix_lengths / waveform_lengths * mixed
+    mix_ratio = energy_share * draw.mix_lengths / waveform_lengths * mixed
     return mixtures, _blend(soft_labels, partner_labels, mix_ratio)
 
 
@@ -185,10 +183,22 @@ def mixed_lengths(waveform_lengths: Tensor, partner_lengths: Tensor, draw: MixDr
 
 
 def _silence_padding(waveforms: Tensor, lengths: Tensor, width: int) -> Tensor:
-    """Widen (B, N) waveforms to (B, width) with every sample beyond its length exactly zero."""
-    padded = F.pad(waveforms, (0, width - waveforms.shape[1]))
-    positions = torch.arange(width, device=waveforms.device)
-    return padded.masked_fill(positions >= lengths.unsqueeze(1), 0)
+    """A copy (B, width) of (B, N) waveforms with every sample beyond its length exactly zero."""
+    padded = waveforms.new_zeros(len(waveforms), width)
+    for row, waveform, length in zip(padded, waveforms, lengths.tolist(), strict=True):
+        row[:length] = waveform[:length]
+    return padded
+
+
+def _segments(waveforms: Tensor, starts: Tensor, lengths: Tensor) -> list[Tensor]:
+    """Views of (B, N) waveforms, one segment each."""
+    places = zip(waveforms, starts.tolist(), lengths.tolist(), strict=True)
+    return [waveform[start : start + length] for waveform, start, length in places]
+
+
+def _powers(segments: list[Tensor]) -> Tensor:
+    """Mean power of each: (B,)."""
+    return torch.stack([segment.square().mean() for segment in segments])
 
 
 def _blend(soft_labels: Tensor, partner_labels: Tensor, mix_ratio: Tensor) -> Tensor:

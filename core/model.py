@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from core.config import RunConfig
-from core.encoders import build_encoder
+from core.encoders import build_encoder, stored_frames
 from core.pooling import build_pooling
 
 
@@ -34,7 +34,8 @@ class EmotionModel(nn.Module):
 
     def __init__(self, config: RunConfig, classes: int) -> None:
         super().__init__()
-        self.encoder = build_encoder(config.encoder)
+        build = stored_frames if config.stores_frames else build_encoder
+        self.encoder = build(config.encoder)
         features, projected = self.encoder.features, config.losses.projected_features
         self.pooling = build_pooling(config.pooling.method, features, config.pooling.heads)
         self.project = nn.Linear(features, projected)
@@ -42,14 +43,15 @@ class EmotionModel(nn.Module):
         with_frames = "supcon" in config.losses.terms
         self.project_frames = nn.Linear(features, projected) if with_frames else None
 
-    def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> Outputs:
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Outputs:
         """Classify a padded batch.
 
         Args:
-            waveforms: (B, N) float32 at 16 kHz.
-            waveform_lengths: (B,) long, samples.
+            inputs: Waveforms (B, N) float32 at 16 kHz, or a frozen encoder's stored frames
+                (B, T, D) or (B, T, L + 1, D).
+            lengths: (B,) long, samples or frames.
         """
-        frames, frame_mask = self.encoder(waveforms, waveform_lengths)
+        frames, frame_mask = self.encoder(inputs, lengths)
         utterances, refined = self.pooling(frames, frame_mask)  # (B, D), (B, T, D)
         embeddings = self.project(utterances)  # (B, d)
         projected = self.project_frames(refined) if self.project_frames else None  # (B, T, d)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.attention import GatedAttention, kernel
+from core.attention import GatedAttention, additive_mask, kernel
 from core.checkpoints import Checkpoint
 from core.spectrogram import mask_up_to
 from core.weights import load_weights, without_weights
@@ -115,17 +115,33 @@ class Transformer(nn.Module):
         super().__init__()
         self.projection = network.feature_projection
         self.encoder = network.encoder
+        self.norm_is_last = bool(network.config.do_stable_layer_norm)
 
-    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
-        """Frames (B, T, channels) of the front end to frames (B, T, D).
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> list[Tensor]:
+        """Frames (B, T, channels) of the front end to those (B, T, D) of every layer.
 
-        Padded frames are zero before the positional convolution and masked in the attention.
+        The first are the input of the first layer. Padded frames are zero before the positional
+        convolution and masked in the attention.
         """
         projected = self.projection(frames)
         if isinstance(projected, tuple):  # wav2vec 2.0 and WavLM also give the unprojected frames
             projected = projected[0]
-        encoded: Tensor = self.encoder(projected, attention_mask=frame_mask).last_hidden_state
-        return encoded
+        projected = projected.masked_fill(~frame_mask.unsqueeze(-1), 0.0)
+        encoder = self.encoder
+        positioned = projected + encoder.pos_conv_embed(projected)
+        if not self.norm_is_last:
+            positioned = encoder.layer_norm(positioned)
+        every_layer = [encoder.dropout(positioned)]
+        attention_mask, position_bias = additive_mask(frame_mask, projected.dtype), None
+        for layer in encoder.layers:
+            if isinstance(layer.attention, GatedAttention):
+                given, position_bias = layer(every_layer[-1], frame_mask, position_bias)
+            else:
+                given = layer(every_layer[-1], attention_mask)
+            every_layer.append(given)
+        if self.norm_is_last:
+            every_layer[-1] = encoder.layer_norm(every_layer[-1])
+        return every_layer
 
 
 def standardise(waveforms: Tensor, waveform_lengths: Tensor) -> Tensor:

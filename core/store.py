@@ -6,16 +6,13 @@ In a store's folder:
     <fingerprint>.left_out.json     of a corpus with bad audio: which utterances, and why
     hashes.json                     content hashes by path, size and time; only a cache
     .lock, .building/               one builder at a time, and what it has so far
+    <fingerprint>.frames/           what frozen encoders made of it (core/features.py)
 A store gets its name by one rename, so a killed builder leaves nothing that looks complete.
 """
 
-import fcntl
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import accumulate
@@ -29,6 +26,8 @@ from core.audio import LOWPASS_WIDTH, ROLLOFF, AudioError, read_audio
 from core.config import SAMPLE_RATE_HZ
 from core.corpora.utterance import Utterance
 from core.fingerprint import Content, fingerprint, hash_files, identity, read_json, write_json
+from core.whole_files import only_builder
+from core.workers import in_order
 
 __all__ = ["AudioStore", "StoreReport", "build_store", "fingerprint"]
 
@@ -66,12 +65,14 @@ class AudioStore:
 
     Attributes:
         fingerprint: Of the utterances it holds.
+        frames_folder: For what encoders make of them; may not be there yet.
         lengths: Utterance name to number of samples at 16 kHz.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self.fingerprint = fingerprint
         self._folder = folder.resolve()
+        self.frames_folder = self._folder / f"{fingerprint}.frames"
         self.lengths: dict[str, int]
         self.lengths, self._map = _open_complete(self._folder / fingerprint)
         starts = accumulate(self.lengths.values(), initial=0)  # one more, the end
@@ -151,7 +152,7 @@ def build_store(
     contents = hash_files(utterances, folder)
     if found := _find(folder, utterances, contents, skip_bad_audio):
         return found
-    with _only_builder(folder):
+    with only_builder(folder):
         if found := _find(folder, utterances, contents, skip_bad_audio):
             return found  # built by whom we waited for
         building = folder / ".building"
@@ -207,7 +208,7 @@ def _build(
     lengths: dict[str, int] = {}
     left_out: dict[str, str] = {}
     with open(building / "samples.f32", "wb") as file:
-        decoded = _decode_in_order(utterances, contents, workers)
+        decoded = in_order(lambda item: _decode(item, contents[item.path]), utterances, workers)
         for done, (item, audio) in enumerate(decoded, start=1):
             if isinstance(audio, AudioError):
                 left_out[item.name] = audio.problems[0][1]
@@ -234,21 +235,6 @@ def _build(
             building.rename(building.parent / kept)
 
 
-def _decode_in_order(
-    utterances: Sequence[Utterance], contents: Mapping[Path, Content], workers: int
-) -> Iterator[tuple[Utterance, np.ndarray | AudioError]]:
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[tuple[Utterance, Future[np.ndarray | AudioError]]] = deque()
-        for item in utterances:
-            if len(waiting) == 2 * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-            waiting.append((item, pool.submit(_decode, item, contents[item.path])))
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-
-
 def _decode(item: Utterance, content: Content) -> np.ndarray | AudioError:
     """The waveform, or why it can't be used; raises what is no fault of the audio."""
     audio: np.ndarray | AudioError
@@ -263,14 +249,6 @@ def _decode(item: Utterance, content: Content) -> np.ndarray | AudioError:
         reason = "must not change while the store is being built, found another size or time"
         raise AudioError([(os.fspath(item.path), reason)])
     return audio
-
-
-@contextmanager
-def _only_builder(folder: Path) -> Iterator[None]:
-    """Wait until no other process or thread builds here; a killed one's lock is free at once."""
-    with open(folder / ".lock", "ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _open_complete(folder: Path) -> tuple[dict[str, int], mmap]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from core import losses, micro_batches
 from core.batches import Batch, Batcher, derived_generator, derived_seed
+from core.clips import Inputs
 from core.config import RunConfig, TrainingConfig
 from core.corpora.utterance import Utterance
 from core.metrics import Scores, score
@@ -16,7 +17,6 @@ from core.model import EmotionModel, Outputs
 from core.nonfinite import TrainingError, refuse_nonfinite_logits, refuse_nonfinite_losses
 from core.objective import terms_of
 from core.result import EpochMetrics, Prediction
-from core.store import AudioStore
 from core.training_state import (
     Progress,
     global_generators,
@@ -44,7 +44,7 @@ class Trainer:
         config: RunConfig,
         train: Sequence[Utterance],
         validation: Sequence[Utterance],
-        store: AudioStore,
+        inputs: Inputs,
         classes: Sequence[str],
         device: torch.device,
         micro_batch: int | None = None,
@@ -69,8 +69,8 @@ class Trainer:
             purpose: derived_generator(config.seed, config.fold, purpose)
             for purpose in ("order", "mixing")
         }
-        self._train = Batcher(train, store, classes, config.audio, config.training)
-        self._validation = Batcher(validation, store, classes, config.audio, config.training)
+        self._train = Batcher(train, inputs, classes, config.training)
+        self._validation = Batcher(validation, inputs, classes, config.training)
         self.epoch = 0
         self.best_epoch = 0
         self._best_ua = -1.0
@@ -244,7 +244,7 @@ class Trainer:
             dtype=torch.bfloat16,
             enabled=self.config.training.precision == "bfloat16",
         ):
-            return self.model(batch.waveforms, batch.waveform_lengths)
+            return self.model(batch.inputs, batch.lengths)
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor of `state`. Names, types and shapes are the same from the start."""

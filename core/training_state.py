@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.checkpoints import is_pretrained
-from core.config import EncoderConfig, RunConfig
+from core.config import EncoderConfig, RunConfig, is_pretrained
 from core.snapshots import SnapshotError
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what torch's Adam keeps of each parameter

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers.models.whisper.configuration_whisper import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from core.attention import kernel
+from core.attention import additive_mask, kernel
 from core.checkpoints import Checkpoint
 from core.config import SAMPLE_RATE_HZ
 from core.spectrogram import HOP_SAMPLES, MelSpectrogram, count_mel_frames, mask_up_to
@@ -97,13 +97,13 @@ class Transformer(nn.Module):
         self.layer_norm = network.layer_norm
         self.dropout = network.dropout
 
-    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
-        """Frames (B, T, D) of the front end to frames (B, T, D)."""
-        nowhere = torch.zeros(frame_mask.shape, dtype=frames.dtype, device=frames.device)
-        nowhere = nowhere.masked_fill(~frame_mask, -torch.inf)
-        attention_mask = nowhere[:, None, None, :]  # (B, 1, 1, T)
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> list[Tensor]:
+        """Frames (B, T, D) of the front end to those of every layer, its input the first."""
+        attention_mask = additive_mask(frame_mask, frames.dtype)
         frames = frames + self.positions.weight[: frames.shape[1]]
         frames = functional.dropout(frames, self.dropout, self.training)
+        every_layer = [frames]
         for layer in self.layers:
-            frames = layer(frames, attention_mask)
-        return self.layer_norm(frames)
+            every_layer.append(layer(every_layer[-1], attention_mask))
+        every_layer[-1] = self.layer_norm(every_layer[-1])
+        return every_layer

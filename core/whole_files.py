@@ -1,5 +1,6 @@
-"""Files that no reader and no crash ever meets half written."""
+"""Files that no reader and no crash ever meets half written, and folders with one writer."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,3 +28,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def only_builder(folder: Path) -> Iterator[None]:
+    """Wait until no other process or thread builds here; a killed one's lock is free at once."""
+    with open(folder / ".lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

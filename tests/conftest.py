@@ -1,8 +1,13 @@
 """Fixtures for the whole suite."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch starts its threads. The tensors of tests are too small for two, and where other work
+# fills the machine, threads that wait for one another take ten times as long as one does.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from ablation.doctor.findings import MB
 from ablation.grid import Cell, Grid
 from ablation.options import Options
 from ablation.plan import Wanted, slots_of
-from core.checkpoints import CheckpointError, geometry, is_pretrained
-from core.config import SAMPLE_RATE_HZ, EncoderConfig, Geometry, RunConfig
+from core.checkpoints import CheckpointError, geometry
+from core.config import SAMPLE_RATE_HZ, EncoderConfig, Geometry, RunConfig, is_pretrained
 from core.corpora.catalog import CORPORA
 from core.corpora.corpus import Corpus
 

@@ -12,10 +12,9 @@ from core.checkpoints import (
     CheckpointError,
     MissingCheckpointError,
     geometry,
-    is_pretrained,
     open_checkpoint,
 )
-from core.config import ENCODERS, EncoderConfig, PoolingConfig
+from core.config import ENCODERS, EncoderConfig, PoolingConfig, is_pretrained
 from core.corpora.catalog import CORPORA
 from core.corpora.corpus import Corpus
 from core.corpora.utterance import CorpusError

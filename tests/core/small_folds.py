@@ -13,7 +13,7 @@ from core.corpora.utterance import Utterance
 from core.fold import CorpusAudio, run_fold
 from core.result import FoldResult
 from core.trainer import Trainer
-from tests.core.small_speech import CLASSES, CPU, Clips, small_config
+from tests.core.small_speech import CLASSES, CPU, MemoryStore, small_config
 
 HONEST = [("last", False), ("last", True), ("validation", False), ("validation", True)]
 
@@ -34,7 +34,7 @@ def of(utterances: Sequence[Utterance], clips: Any, **changes: Any) -> CorpusAud
     )
 
 
-def run(config: RunConfig, utterances: Sequence[Utterance], clips: Clips) -> FoldResult:
+def run(config: RunConfig, utterances: Sequence[Utterance], clips: MemoryStore) -> FoldResult:
     return run_fold(config, of(utterances, clips), device=CPU)
 
 

@@ -20,7 +20,7 @@ SESSIONS = ("1", "2", "3", "4", "5")
 CPU = torch.device("cpu")
 
 
-class Clips:
+class MemoryStore:
     """Reads as an `AudioStore` does, and notes the names it was asked for."""
 
     fingerprint = "0123456789abcdef"
@@ -33,6 +33,10 @@ class Clips:
             samples.setflags(write=False)  # as a mapped file is
         self.lengths = {name: len(samples) for name, samples in self._waveforms.items()}
         self.asked: list[str] = []
+        self.frames_folder = Path("nowhere")  # a test of stored frames gives it a place
+
+    def __len__(self) -> int:
+        return len(self.lengths)
 
     def waveform(self, name: str) -> np.ndarray:
         self.asked.append(name)
@@ -45,7 +49,7 @@ def utterance(name: str, label: str = "angry", session: str = "1") -> Utterance:
     )
 
 
-def tones(per_class: int = 1, seed: int = 0) -> tuple[list[Utterance], Clips]:
+def tones(per_class: int = 1, seed: int = 0) -> tuple[list[Utterance], MemoryStore]:
     """`per_class` utterances of each class in each session, 0.1 to 0.2 s long."""
     rng = np.random.default_rng(seed)
     utterances, waveforms = [], {}
@@ -57,7 +61,7 @@ def tones(per_class: int = 1, seed: int = 0) -> tuple[list[Utterance], Clips]:
                 tone = np.sin(2 * np.pi * 250 * 2**number * time_s)
                 waveforms[item.name] = 0.1 * tone + 0.01 * rng.standard_normal(len(time_s))
                 utterances.append(item)
-    return utterances, Clips(waveforms)
+    return utterances, MemoryStore(waveforms)
 
 
 def small_config(**changes: Any) -> RunConfig:

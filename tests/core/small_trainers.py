@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from core.batches import Batch, Batcher, derived_generator
+from core.clips import Clips
 from core.config import RunConfig
 from core.corpora.utterance import Utterance
 from core.trainer import Trainer
@@ -19,13 +20,14 @@ def make_trainer(
     utterances, clips = tones()
     train = train or [item for item in utterances if item.session not in ("5", held_out)]
     validation = [item for item in utterances if item.session == held_out]
-    return Trainer(config, train, validation, clips, CLASSES, CPU, micro_batch)
+    inputs = Clips(clips, config.audio)
+    return Trainer(config, train, validation, inputs, CLASSES, CPU, micro_batch)
 
 
 def make_batcher(config: RunConfig, sessions: str = "1234") -> Batcher:
     utterances, clips = tones()
     chosen = [item for item in utterances if item.session in sessions]
-    return Batcher(chosen, clips, CLASSES, config.audio, config.training)
+    return Batcher(chosen, Clips(clips, config.audio), CLASSES, config.training)
 
 
 def training_batches(config: RunConfig, epochs: int = 1) -> list[list[Batch]]:

@@ -17,13 +17,12 @@ from core.batches import (
     Batcher,
     derived_generator,
     derived_seed,
-    loud_extent,
-    to_peak,
 )
+from core.clips import Clips, loud_extent, to_peak
 from core.config import SAMPLE_RATE_HZ, AudioConfig, MixupConfig, TrainingConfig
 from core.corpora.utterance import Utterance
 from core.store import AudioStore, build_store
-from tests.core.small_speech import Clips, utterance
+from tests.core.small_speech import MemoryStore, utterance
 
 METHODS = ("none", "lam", "eam")
 UNTOUCHED = AudioConfig(normalise="none")
@@ -44,8 +43,8 @@ def make_batcher(
     names = [f"u{number:02}" for number in range(len(waveforms))]
     labels = labels or names
     utterances = [utterance(name, label) for name, label in zip(names, labels, strict=True)]
-    clips = Clips(dict(zip(names, waveforms, strict=True)))
-    return Batcher(utterances, clips, classes or names, audio, TrainingConfig(**training))
+    clips = MemoryStore(dict(zip(names, waveforms, strict=True)))
+    return Batcher(utterances, Clips(clips, audio), classes or names, TrainingConfig(**training))
 
 
 def noise(lengths: Sequence[int], seed: int = 0) -> list[np.ndarray]:
@@ -60,7 +59,7 @@ def names(batches: Iterator[Batch]) -> list[tuple[str, ...]]:
 def rows(batch: Batch) -> Iterator[tuple[Utterance, np.ndarray, np.ndarray]]:
     """Each host with its waveform, padding removed, and its soft label."""
     for item, waveform, length, label in zip(
-        batch.utterances, batch.waveforms, batch.waveform_lengths, batch.soft_labels, strict=True
+        batch.utterances, batch.inputs, batch.lengths, batch.soft_labels, strict=True
     ):
         yield item, waveform[:length].numpy(), label.numpy()
 
@@ -117,8 +116,8 @@ def test_a_seed_gives_the_same_batches_twice_and_another_seed_others(method):
     first, again, other = epochs
     for one, two in zip(first, again, strict=True):
         assert one.utterances == two.utterances
-        assert torch.equal(one.waveforms, two.waveforms)
-        assert torch.equal(one.waveform_lengths, two.waveform_lengths)
+        assert torch.equal(one.inputs, two.inputs)
+        assert torch.equal(one.lengths, two.lengths)
         assert torch.equal(one.soft_labels, two.soft_labels)
     assert names(iter(first)) != names(iter(other))
 
@@ -171,35 +170,37 @@ def test_an_utterance_is_cropped_at_its_end():
     short, long = noise([1000, 5000])
     batcher = make_batcher([short, long], AudioConfig(crop_s=0.1, normalise="none"))
     (batch,) = batcher.in_order()
-    assert batch.waveform_lengths.tolist() == [1000, 1600]  # a tenth of 16 000
-    assert batch.waveforms.shape == (2, 1600)
-    np.testing.assert_array_equal(batch.waveforms[1].numpy(), long[:1600].astype(np.float32))
+    assert batch.lengths.tolist() == [1000, 1600]  # a tenth of 16 000
+    assert batch.inputs.shape == (2, 1600)
+    np.testing.assert_array_equal(batch.inputs[1].numpy(), long[:1600].astype(np.float32))
 
 
 def test_peaks_are_brought_to_one_and_silence_stays_silence():
     batcher = make_batcher([[0.25, -0.5], [0.0, 0.0, 0.0]], AudioConfig(normalise="peak"))
     (batch,) = batcher.in_order()
-    assert batch.waveforms.tolist() == [[0.5, -1.0, 0.0], [0.0, 0.0, 0.0]]
+    assert batch.inputs.tolist() == [[0.5, -1.0, 0.0], [0.0, 0.0, 0.0]]
 
 
 def test_to_peak_scales_each_utterance_by_itself():
-    scaled = to_peak(torch.tensor([[0.0, 0.1, -0.2], [4.0, 2.0, -1.0], [0.0, 0.0, 0.0]]))
-    assert torch.allclose(
-        scaled, torch.tensor([[0.0, 0.5, -1.0], [1.0, 0.5, -0.25], [0.0, 0.0, 0.0]])
-    )
+    waveforms = np.float32([[0.0, 0.1, -0.2], [4.0, 2.0, -1.0], [0.0, 0.0, 0.0]])
+    expected = np.float32([[0.0, 0.5, -1.0], [1.0, 0.5, -0.25], [0.0, 0.0, 0.0]])
+    for waveform, scaled in zip(waveforms, expected, strict=True):
+        found = to_peak(waveform)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, scaled)
 
 
 def test_without_normalisation_the_level_stays():
     batcher = make_batcher([[0.25, -0.5]], UNTOUCHED)
     (batch,) = batcher.in_order()
-    assert batch.waveforms.tolist() == [[0.25, -0.5]]
+    assert batch.inputs.tolist() == [[0.25, -0.5]]
 
 
 def test_what_is_cut_off_does_not_count_as_the_peak():
     loud_end = np.concatenate([np.full(1600, 0.1), np.full(100, 1.0)])
     batcher = make_batcher([loud_end], AudioConfig(crop_s=0.1, normalise="peak"))
     (batch,) = batcher.in_order()
-    assert torch.equal(batch.waveforms, torch.ones(1, 1600))
+    assert torch.equal(batch.inputs, torch.ones(1, 1600))
 
 
 def test_host_and_partner_are_both_brought_to_their_peak_before_they_are_mixed():
@@ -236,11 +237,11 @@ def test_padding_is_zero_and_soft_labels_sum_to_one(method):
     padded = 0
     for _ in range(5):
         for batch in batcher.shuffled(mixup, order, mixing):
-            beyond = torch.arange(batch.waveforms.shape[1]) >= batch.waveform_lengths.unsqueeze(1)
+            beyond = torch.arange(batch.inputs.shape[1]) >= batch.lengths.unsqueeze(1)
             padded += int(beyond.sum())
-            assert batch.waveforms.dtype == torch.float32
-            assert batch.waveforms.shape[1] == batch.waveform_lengths.max()
-            assert (batch.waveforms[beyond] == 0).all()
+            assert batch.inputs.dtype == torch.float32
+            assert batch.inputs.shape[1] == batch.lengths.max()
+            assert (batch.inputs[beyond] == 0).all()
             assert torch.allclose(batch.soft_labels.sum(1), torch.ones(len(beyond)), atol=1e-6)
             assert (batch.soft_labels >= 0).all()
     assert padded > 0
@@ -290,7 +291,7 @@ def test_a_pool_holds_so_many_batches_and_no_more():
     spreads = []
     for _ in range(200):
         for batch in batcher.shuffled(MixupConfig(method="none"), order, mixing):
-            shortest, longest = sorted(batch.waveform_lengths.tolist())
+            shortest, longest = sorted(batch.lengths.tolist())
             spreads.append(longest - shortest)
     # Of 6 drawn from 24, neighbours lie on average 25 / 7 apart; by chance alone 25 / 3.
     assert np.mean(spreads) == pytest.approx(25 / 7, rel=0.1)
@@ -302,7 +303,7 @@ def test_length_pools_spend_less_on_padding():
     def padding(length_pool: int) -> int:
         batcher = make_batcher(noise(lengths), batch_size=4, length_pool=length_pool)
         batches = batcher.shuffled(MixupConfig(method="none"), *generators(0))
-        return sum(batch.waveforms.numel() for batch in batches) - int(lengths.sum())
+        return sum(batch.inputs.numel() for batch in batches) - int(lengths.sum())
 
     assert padding(8) < padding(2) < padding(1)
     assert padding(8) < 0.4 * padding(1)
@@ -349,7 +350,7 @@ def test_label_adaptive_mixtures_are_as_long_as_the_longer_of_the_two():
     longer, unmixed = 0, 0
     for _ in range(3):
         for batch in batcher.shuffled(MixupConfig(method="lam"), order, mixing):
-            assert batch.waveforms.shape[1] == batch.waveform_lengths.max()
+            assert batch.inputs.shape[1] == batch.lengths.max()
             for item, waveform, label in rows(batch):
                 host = int(item.name[1:])
                 others = set(np.flatnonzero(label)) - {host}
@@ -404,8 +405,8 @@ def test_a_probability_of_zero_mixes_nothing(method):
     never = MixupConfig(method=method, probability=0.0)
     plain = batcher.shuffled(MixupConfig(method="none"), *generators(2))
     for one, two in zip(batcher.shuffled(never, *generators(2)), plain, strict=True):
-        assert torch.equal(one.waveforms, two.waveforms)
-        assert torch.equal(one.waveform_lengths, two.waveform_lengths)
+        assert torch.equal(one.inputs, two.inputs)
+        assert torch.equal(one.lengths, two.lengths)
         assert torch.equal(one.soft_labels, two.soft_labels)
 
 
@@ -419,7 +420,7 @@ def test_a_batch_moves_to_a_device_whole():
     batch = Batch(
         torch.zeros(1, 5), torch.tensor([5]), torch.tensor([[0.0, 1.0]]), (utterance("a"),)
     ).to(torch.device("meta"))
-    tensors = batch.waveforms, batch.waveform_lengths, batch.soft_labels
+    tensors = batch.inputs, batch.lengths, batch.soft_labels
     assert [tensor.device.type for tensor in tensors] == ["meta"] * 3
     assert batch.utterances == (utterance("a"),)
 
@@ -435,7 +436,7 @@ def test_a_store_on_disk_gives_the_decoded_files(tmp_path):
         )
     report = build_store(utterances, tmp_path / "store", workers=1)
     store = AudioStore.open(tmp_path / "store", report.fingerprint)
-    batcher = Batcher(utterances, store, ("angry",), UNTOUCHED, TrainingConfig(batch_size=2))
+    batcher = Batcher(utterances, Clips(store, UNTOUCHED), ("angry",), TrainingConfig(batch_size=2))
     seen = {
         item.name: waveform for batch in batcher.in_order() for item, waveform, _ in rows(batch)
     }
@@ -475,7 +476,7 @@ def test_trimming_comes_before_the_crop_and_the_peak():
     audio = AudioConfig(trim_db=30.0, crop_s=0.02)
     waveform = stepped(0.0, 0.25, 0.5, 0.5, 0.0)
     (batch,) = make_batcher([waveform], audio).in_order()
-    assert batch.waveform_lengths.tolist() == [320]
-    assert batch.waveforms[0].tolist() == [0.5] * 160 + [1.0] * 160
+    assert batch.lengths.tolist() == [320]
+    assert batch.inputs[0].tolist() == [0.5] * 160 + [1.0] * 160
     (whole,) = make_batcher([waveform], AudioConfig(crop_s=0.02)).in_order()
-    assert whole.waveforms[0].tolist() == [0.0] * 160 + [1.0] * 160
+    assert whole.inputs[0].tolist() == [0.0] * 160 + [1.0] * 160

@@ -19,6 +19,8 @@ OTHERS = {
     "seed": 1,
     "encoder.name": "hubert-large",
     "encoder.layer": 22,
+    "encoder.weigh_layers": True,
+    "encoder.normalise": True,
     "encoder.train": "all",
     "audio.crop_s": 6.0,
     "audio.normalise": "none",

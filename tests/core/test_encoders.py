@@ -158,3 +158,50 @@ def test_weights_survive_a_round_through_a_state_dict(folders: Path) -> None:
 
 def test_the_fingerprint_is_the_checkpoints() -> None:
     assert fingerprint_of_encoders is fingerprint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layer", [None, 1])
+def test_weighed_layers_are_at_first_the_mean_of_all(
+    kind: str, layer: int | None, folders: Path
+) -> None:
+    batch = noise(2, 8000), torch.tensor([8000, 1500])
+    last = build(folders, kind, layer=layer).layers
+    outputs = [build(folders, kind, layer=k).eval()(*batch)[0] for k in range(last + 1)]
+    torch.manual_seed(0)
+    name = kind if kind.startswith("logmel") else str(folders / kind)
+    config = EncoderConfig(name=name, layer=layer, weigh_layers=True, train="frozen")
+    encoder = build_encoder(config)
+    frames, frame_mask = encoder(*batch)
+    if kind != "logmel-small":  # whose weights are drawn anew, fewer for fewer layers
+        torch.testing.assert_close(frames, torch.stack(outputs).mean(0), rtol=1e-4, atol=1e-5)
+    assert not frames[~frame_mask].any()
+    frames.square().mean().backward()
+    trained = {key for key, value in encoder.named_parameters() if value.grad is not None}
+    assert trained == {"readout.scores"}
+    assert encoder.readout.scores.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("kind", PRETRAINED)
+def test_every_layer_of_one_utterance_is_each_layer_s_own_output(kind: str, folders: Path) -> None:
+    waveform = noise(3217)
+    encoder = build(folders, kind).eval()
+    every_layer = encoder.every_layer(waveform)
+    assert every_layer.shape[0] == encoder.layers + 1
+    assert not every_layer.requires_grad
+    for layer, frames in enumerate(every_layer):
+        alone = build(folders, kind, layer=layer).eval()
+        expected, _ = alone(waveform.unsqueeze(0), torch.tensor([3217]))
+        torch.testing.assert_close(frames, expected[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_normed_frames_have_no_mean_and_unit_variance(kind: str, folders: Path) -> None:
+    name = kind if kind.startswith("logmel") else str(folders / kind)
+    encoder = build_encoder(EncoderConfig(name=name, layer=1, normalise=True)).eval()
+    frames, frame_mask = encoder(noise(2, 8000), torch.tensor([8000, 1500]))
+    real = frames[frame_mask]
+    torch.testing.assert_close(real.mean(1), torch.zeros(len(real)), atol=1e-5, rtol=0)
+    expected = torch.ones(len(real))
+    torch.testing.assert_close(real.var(1, correction=0), expected, atol=2e-3, rtol=0)
+    assert not frames[~frame_mask].any()

@@ -14,13 +14,14 @@ import torch
 import core.fold
 import core.trainer
 from core.batches import Batcher
+from core.clips import Clips
 from core.config import run_id
 from core.corpora.utterance import Utterance
 from core.fold import Fold, run_fold
 from core.model import EmotionModel
 from core.result import EpochMetrics, FoldResult
 from tests.core.small_folds import HONEST, evaluated, of, run, same_weights, script_scores, timeless
-from tests.core.small_speech import CLASSES, CPU, SESSIONS, Clips, tones
+from tests.core.small_speech import CLASSES, CPU, SESSIONS, MemoryStore, tones
 
 TEST_SESSION = "1"  # of fold 1, which is the default
 
@@ -40,10 +41,10 @@ def with_wrong_labels(utterances: Sequence[Utterance]) -> list[Utterance]:
     ]
 
 
-def with_noise(utterances: Sequence[Utterance], clips: Clips) -> Clips:
+def with_noise(utterances: Sequence[Utterance], clips: MemoryStore) -> MemoryStore:
     """Every test utterance says nothing, and for longer."""
     rng = np.random.default_rng(9)
-    return Clips(
+    return MemoryStore(
         {
             item.name: rng.standard_normal(4000)
             if item.session == TEST_SESSION
@@ -142,13 +143,14 @@ def test_a_trainer_is_given_its_own_sessions_only(monkeypatch, selection, fold, 
     utterances, clips = tones()
     config = evaluated(selection).on_fold(fold, seed=0)
     Fold(config, of(utterances, clips), CPU)
-    ((_, trained, held_out, store, classes, *_),) = given
+    ((_, trained, held_out, inputs, classes, *_),) = given
     assert sorted(item.name for item in trained) == sorted(
         item.name for item in utterances if item.session in train
     )
     assert {item.session for item in held_out} == set(validation)
     assert len(held_out) == 4 * len(validation)
-    assert store is clips
+    inputs.read(utterances[0].name)
+    assert clips.asked == [utterances[0].name]
     assert classes == CLASSES
 
 
@@ -172,7 +174,7 @@ def test_the_weights_that_the_selection_picks_are_scored(
     config = evaluated(selection, record_oracle, training={"epochs": 4})
     fold = Fold(config, of(utterances, clips), CPU)
     test = [item for item in utterances if item.session == TEST_SESSION]
-    batcher = Batcher(test, clips, CLASSES, config.audio, config.training)
+    batcher = Batcher(test, Clips(clips, config.audio), CLASSES, config.training)
     by_epoch = []
     while not fold.finished:
         fold.step()

@@ -19,12 +19,12 @@ from core.fold import Fold, FoldState
 from core.snapshots import newest_first, read_snapshot, write_snapshot
 from core.trainer import Trainer
 from tests.core.small_folds import evaluated, of, run, timeless
-from tests.core.small_speech import CPU, Clips, tones
+from tests.core.small_speech import CPU, MemoryStore, tones
 
 DAMAGES = 300
 
 
-def saved_twice(folder: Path, config: RunConfig, clips: Clips) -> list[Path]:
+def saved_twice(folder: Path, config: RunConfig, clips: MemoryStore) -> list[Path]:
     """The snapshots of the first and the second epoch of a fold, in this order."""
     utterances, _ = tones()
     fold = Fold(config, of(utterances, clips), CPU)
@@ -50,7 +50,7 @@ BEGINNING = "no snapshot is left in {}: training starts from the beginning"
         ({"config": {"losses": {"focal_gamma": 3.0}}}, "its run_id must be "),
         ({"config": {"encoder": {"name": "logmel-base"}}}, "its run_id must be "),
         ({"corpus": "fedcba9876543210"}, "its corpus must be 'fedcba9876543210', got '01234567"),
-        ({"recipe": 99}, "its recipe must be 99, got 1"),
+        ({"recipe": 99}, "its recipe must be 99, got 2"),
         ({"encoder": "1" * 16}, "its encoder must be '1111111111111111', got '00000000"),
     ],
     ids=str,

@@ -20,13 +20,13 @@ from core.result import FoldResult
 from core.snapshots import newest_first, read_snapshot
 from tests.core.small_checkpoints import save_self_supervised, save_whisper
 from tests.core.small_folds import HONEST, evaluated, of, run, same_weights, script_scores, timeless
-from tests.core.small_speech import CPU, Clips, tones
+from tests.core.small_speech import CPU, MemoryStore, tones
 
 INTERRUPTIBLE = {"epochs": 4, "learning_rate": 3e-3}
 
 
 def interrupted(
-    config: RunConfig, utterances: Sequence[Utterance], clips: Clips, folder: Path
+    config: RunConfig, utterances: Sequence[Utterance], clips: MemoryStore, folder: Path
 ) -> FoldResult:
     """As `run`, but the process ends after every epoch, and the next one drew other numbers."""
     fold = Fold(config, of(utterances, clips), CPU)

@@ -42,7 +42,7 @@ class Training:
         self.called = 0
 
     def forward(self, batch: Batch) -> Outputs:
-        outputs = self.model(batch.waveforms, batch.waveform_lengths)
+        outputs = self.model(batch.inputs, batch.lengths)
         self.seen.append(outputs)
         return outputs
 
@@ -147,8 +147,8 @@ def test_a_batch_split_and_joined_is_the_batch():
     batch = make_batch()
     parts = batch.split(2)
     assert [len(part.utterances) for part in parts] == [2, 2, 1]
-    assert torch.equal(torch.cat([part.waveforms for part in parts]), batch.waveforms)
-    assert torch.equal(torch.cat([part.waveform_lengths for part in parts]), batch.waveform_lengths)
+    assert torch.equal(torch.cat([part.inputs for part in parts]), batch.inputs)
+    assert torch.equal(torch.cat([part.lengths for part in parts]), batch.lengths)
     assert torch.equal(torch.cat([part.soft_labels for part in parts]), batch.soft_labels)
     assert sum((part.utterances for part in parts), ()) == batch.utterances
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from core import losses
 from core.batches import Batcher
+from core.clips import Clips
 from core.trainer import TrainingError
-from tests.core.small_speech import CLASSES, Clips, small_config, tones
+from tests.core.small_speech import CLASSES, MemoryStore, small_config, tones
 from tests.core.small_trainers import make_trainer, training_batches
 
 
@@ -76,7 +77,9 @@ def test_a_prediction_that_is_no_number_is_refused_by_utterance():
     utterances, clips = tones()
     waveforms = {item.name: clips.waveform(item.name) for item in utterances[:4]}
     waveforms[utterances[2].name] = np.full(2000, np.nan)
-    damaged = Batcher(utterances[:4], Clips(waveforms), CLASSES, config.audio, config.training)
+    damaged = Batcher(
+        utterances[:4], Clips(MemoryStore(waveforms), config.audio), CLASSES, config.training
+    )
     with pytest.raises(TrainingError) as error:
         trainer.predict(damaged)
     assert str(error.value) == (

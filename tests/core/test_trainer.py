@@ -13,6 +13,7 @@ from torch import Tensor
 
 import core.trainer
 from core.batches import Batch
+from core.clips import Clips
 from core.config import RunConfig
 from core.model import EmotionModel
 from core.result import EpochMetrics, Prediction
@@ -49,7 +50,7 @@ def train(config: RunConfig) -> Trained:
 
 def terms_by_hand(trainer: Trainer, batch: Batch) -> dict[str, float]:
     with torch.no_grad():
-        outputs = trainer.model.eval()(batch.waveforms, batch.waveform_lengths)
+        outputs = trainer.model.eval()(batch.inputs, batch.lengths)
     logits, soft_labels = outputs.logits.double().numpy(), batch.soft_labels.double().numpy()
     labels = [int(np.argmax(row)) for row in soft_labels]
     frames = [
@@ -178,7 +179,7 @@ def test_each_step_follows_the_gradient_of_its_own_batch_alone(steps):
     bias = [id(item) for item in steps[0].parameters].index(id(trainer.model.classify.bias))
     for number, batch in enumerate(training_batches(config)[0]):
         with torch.no_grad():
-            outputs = trainer.model(batch.waveforms, batch.waveform_lengths)
+            outputs = trainer.model(batch.inputs, batch.lengths)
             pulls = torch.zeros_like(trainer.centers)
             for z, label in zip(outputs.embeddings, batch.labels, strict=True):
                 pulls[label] += 0.5 * 2 * (trainer.centers[label] - z) / 4
@@ -220,7 +221,7 @@ def test_calibrating_uses_up_no_randomness():
     for weighting in ("calibrated", "fixed"):
         utterances, clips = tones()
         config = small_config(losses={"weighting": weighting})
-        trainer = Trainer(config, utterances, [], clips, CLASSES, CPU)
+        trainer = Trainer(config, utterances, [], Clips(clips, config.audio), CLASSES, CPU)
         assert tuple(trainer.loss_weights) == TERMS
         assert bool(clips.asked) == (weighting == "calibrated")
         clips.asked.clear()

@@ -1,0 +1,90 @@
+"""What an encoder sees of each utterance: its waveform, trimmed, cropped and levelled."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from core.config import SAMPLE_RATE_HZ, AudioConfig
+
+TRIM_FRAME_SAMPLES = 160  # O: 10 ms
+
+
+class Inputs(Protocol):
+    """Where batches are cut from: waveforms, or the frames that an encoder made of them."""
+
+    def length(self, name: str) -> int:
+        """How long an utterance is, in samples or frames; at least 1."""
+
+    def read(self, name: str) -> np.ndarray:
+        """An utterance, its length along the first axis; of floats, the same shape beyond it."""
+
+
+class Waveforms(Protocol):
+    """A store of whole utterances at 16 kHz."""
+
+    @property
+    def lengths(self) -> Mapping[str, int]: ...
+    def waveform(self, name: str) -> np.ndarray: ...
+
+
+class Clips:
+    """The waveforms of a store as a setting has them heard."""
+
+    def __init__(self, store: Waveforms, audio: AudioConfig) -> None:
+        self._store = store
+        self._audio = audio
+        self._crop_samples = round(audio.crop_s * SAMPLE_RATE_HZ)
+        self._extents: dict[str, tuple[int, int]] = {}
+
+    def length(self, name: str) -> int:
+        """Samples of an utterance that are heard."""
+        start, stop = self._extent(name)
+        return stop - start
+
+    def read(self, name: str) -> np.ndarray:
+        """(N,) float32 at 16 kHz; may be a view of read-only memory."""
+        waveform = self._store.waveform(name)[slice(*self._extent(name))]
+        return to_peak(waveform) if self._audio.normalise == "peak" else waveform
+
+    def _extent(self, name: str) -> tuple[int, int]:
+        """The samples that are heard: first, and one past the last."""
+        if name not in self._extents:
+            start, stop = 0, self._store.lengths[name]
+            if self._audio.trim_db is not None:
+                start, stop = loud_extent(self._store.waveform(name), self._audio.trim_db)
+            self._extents[name] = start, min(stop, start + self._crop_samples)
+        return self._extents[name]
+
+
+def to_peak(waveform: np.ndarray) -> np.ndarray:
+    """Scale an utterance's largest magnitude to one; silence stays silence.
+
+    Args:
+        waveform: (N,) float.
+    Returns:
+        (N,) float, of the same type.
+    Source: C (LAM), before the mix.
+    """
+    peak = np.abs(waveform).max()
+    return waveform / peak if peak > 0 else waveform
+
+
+def loud_extent(waveform: np.ndarray, trim_db: float) -> tuple[int, int]:
+    """Where an utterance begins and ends, silence at either end left out.
+
+    Args:
+        waveform: (N,) float at 16 kHz.
+        trim_db: How far below the power of the loudest 10 ms another 10 ms still counts as sound.
+    Returns:
+        The first sample of the first such 10 ms and one past the last of the last; all of a silent
+        utterance.
+    Source: O.
+    """
+    frames = -(-len(waveform) // TRIM_FRAME_SAMPLES)
+    padded = np.zeros(frames * TRIM_FRAME_SAMPLES, dtype=np.float32)
+    padded[: len(waveform)] = waveform
+    power = np.square(padded.reshape(frames, TRIM_FRAME_SAMPLES)).sum(1)
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-trim_db / 10))
+    start, stop = int(loud[0]) * TRIM_FRAME_SAMPLES, (int(loud[-1]) + 1) * TRIM_FRAME_SAMPLES
+    return start, min(stop, len(waveform))

@@ -1,0 +1,211 @@
+"""A frozen encoder's frames of a whole corpus, computed once and mapped by every trial.
+
+Beside the audio store that they are made from, a folder for each way of making them:
+    <audio fingerprint>.frames/<key>/layer_04.f16   float16 little-endian, utterance after utterance
+    <audio fingerprint>.frames/<key>/index.json     format, D, and the names and lengths in order
+    <audio fingerprint>.frames/.lock                one builder at a time
+Each utterance passes the encoder alone and on one thread, so that its frames depend on no companion
+and no padding, nor on how many were at work.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from hashlib import sha256
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core.clips import Clips
+from core.config import RunConfig
+from core.encoders import build_encoder, fingerprint, geometry
+from core.fingerprint import read_json, write_json
+from core.store import AudioStore
+from core.whole_files import only_builder, whole_file
+from core.workers import in_order
+
+FORMAT = 1  # raised when the files' layout changes, or what they are computed from
+BYTES = 2  # of a float16
+
+
+class FrameStore:
+    """The frames of one layer, or of several, mapped read-only.
+
+    Raises:
+        ValueError: they are not there, or not whole.
+    """
+
+    def __init__(self, folder: Path, layers: Sequence[int]) -> None:
+        self._lengths, features = _read_index(folder)
+        starts = accumulate(self._lengths.values(), initial=0)  # one more, the end
+        self._starts = dict(zip(self._lengths, starts, strict=False))
+        shape = sum(self._lengths.values()), features
+        self._layers = [_mapped(_layer_file(folder, layer), shape) for layer in layers]
+
+    def length(self, name: str) -> int:
+        """Frames of an utterance."""
+        return self._lengths[name]
+
+    def read(self, name: str) -> np.ndarray:
+        """An utterance's frames, (T, D) float16 of one layer or (T, layers, D) of several."""
+        start = self._starts[name]
+        parts = [frames[start : start + self._lengths[name]] for frames in self._layers]
+        return parts[0] if len(parts) == 1 else np.stack(parts, 1)
+
+
+def open_frames(config: RunConfig, audio: AudioStore, device: torch.device) -> FrameStore:
+    """The frames that a setting with a frozen encoder trains on, computed unless they are there.
+
+    Args:
+        config: One that `stores_frames`.
+        device: Where the encoder runs, if it must.
+    Raises:
+        As `build_frames`.
+    """
+    build_frames([config], audio, device)
+    return FrameStore(_folder(config, audio), _layers(config))
+
+
+def build_frames(
+    configs: Sequence[RunConfig],
+    audio: AudioStore,
+    device: torch.device,
+    *,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> bool:
+    """Compute what is missing of the frames that these settings train on, in one pass each.
+
+    Processes that need the same frames take turns: one computes, the others find them.
+
+    Args:
+        configs: Settings that `stores_frames`.
+        workers: On the CPU, utterances that pass an encoder beside one another.
+        on_progress: Called with the utterances done in a pass and their number.
+    Returns:
+        Whether an encoder had to run.
+    Raises:
+        core.checkpoints.CheckpointError: an encoder is not at hand.
+        ValueError: a frame is too large for float16, or an utterance too long for its encoder.
+        OSError: the frames can't be written.
+    """
+    has_run = False
+    wanted: dict[Path, tuple[RunConfig, set[int]]] = {}
+    for config in configs:
+        wanted.setdefault(_folder(config, audio), (config, set()))[1].update(_layers(config))
+    for folder, (config, layers) in wanted.items():
+        if not _missing(folder, layers):
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        with only_builder(folder.parent):
+            if missing := _missing(folder, layers):  # else built by whom we waited for
+                for stray in folder.glob(".*"):  # of a builder that was killed
+                    stray.unlink(missing_ok=True)
+                _build(folder, missing, config, audio, device, workers, on_progress)
+                has_run = True
+    return has_run
+
+
+def _build(
+    folder: Path,
+    layers: Sequence[int],
+    config: RunConfig,
+    audio: AudioStore,
+    device: torch.device,
+    workers: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    encoder = build_encoder(replace(config.encoder, layer=max(layers)))
+    encoder.to(device)
+    clips = Clips(audio, config.audio)
+    half = config.training.precision == "bfloat16"
+
+    def frames_of(name: str) -> np.ndarray:
+        waveform = torch.tensor(clips.read(name), device=device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            every_layer = encoder.every_layer(waveform)
+        chosen = every_layer[list(layers)].to(torch.float16)
+        if not chosen.isfinite().all():
+            raise ValueError(
+                f"{config.encoder.name}'s frames of {name!r} must be within float16, found "
+                f"magnitudes up to {every_layer.abs().max():g}"
+            )
+        return chosen.cpu().numpy()  # (layers, T, D)
+
+    on_gpu, threads = device.type == "cuda", torch.get_num_threads()
+    lengths: dict[str, int] = {}
+    try:
+        with ExitStack() as files:
+            opened = [files.enter_context(whole_file(_layer_file(folder, k))) for k in layers]
+            passed = in_order(
+                frames_of, audio.lengths, 1 if on_gpu else workers, lambda: torch.set_num_threads(1)
+            )
+            for done, (name, frames) in enumerate(passed, start=1):
+                lengths[name] = frames.shape[1]
+                for file, of_layer in zip(opened, frames, strict=True):
+                    file.write(np.ascontiguousarray(of_layer, "<f2").data)
+                if on_progress:
+                    on_progress(done, len(audio))
+    finally:
+        torch.set_num_threads(threads)
+    index = {"format": FORMAT, "features": encoder.features, "lengths": lengths}
+    write_json(folder / "index.json", index)
+
+
+def _folder(config: RunConfig, audio: AudioStore) -> Path:
+    """Of everything that decides about the frames, but for the layer."""
+    identity = {
+        "encoder": fingerprint(config.encoder),
+        "audio": asdict(config.audio),
+        "precision": config.training.precision,
+    }
+    key = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return audio.frames_folder / key
+
+
+def _layers(config: RunConfig) -> tuple[int, ...]:
+    last = config.encoder.layer
+    last = geometry(config.encoder).layers if last is None else last
+    return tuple(range(last + 1)) if config.encoder.weigh_layers else (last,)
+
+
+def _missing(folder: Path, layers: set[int]) -> list[int]:
+    """Layers whose frames are not there, or not whole."""
+    missing = []
+    for layer in sorted(layers):
+        try:
+            FrameStore(folder, [layer])
+        except ValueError:
+            missing.append(layer)
+    return missing
+
+
+def _layer_file(folder: Path, layer: int) -> Path:
+    return folder / f"layer_{layer:02}.f16"
+
+
+def _read_index(folder: Path) -> tuple[dict[str, int], int]:
+    index = read_json(folder / "index.json")
+    lengths, features = index.get("lengths"), index.get("features")
+    is_whole = (
+        index.get("format") == FORMAT
+        and isinstance(lengths, dict)
+        and type(features) is int
+        and all(type(length) is int and length > 0 for length in lengths.values())
+    )
+    if not (is_whole and lengths and features):
+        raise ValueError(f"{folder} must hold frames of format {FORMAT}, found none")
+    return lengths, features
+
+
+def _mapped(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    try:
+        found = path.stat().st_size
+        if found != BYTES * shape[0] * shape[1]:
+            raise ValueError(f"{path} must hold {BYTES * shape[0] * shape[1]} bytes, found {found}")
+        return np.memmap(path, "<f2", "r", shape=shape)
+    except OSError as error:
+        raise ValueError(f"{path} must be readable, found: {error.strerror}") from error

@@ -1,0 +1,92 @@
+"""The demo grid whole, against the same trainings in one plain loop.
+
+    python tests/benchmarks/bench_demo.py
+
+All 75 folds of grids/table3.yaml on synthetic speech: once by the runner in a fresh folder, with
+Ray, MLflow, checkpoints and reports; once by a loop over `core.fold.run_fold`. CPU time is that of
+the whole machine, which must be otherwise idle.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import psutil  # noqa: E402
+import torch  # noqa: E402
+
+from ablation.corpora import prepare  # noqa: E402
+from ablation.demo import demo_corpus  # noqa: E402
+from ablation.grid import Overrides  # noqa: E402
+from ablation.grid_file import load_grid  # noqa: E402
+from ablation.published import load  # noqa: E402
+from core.fold import run_fold  # noqa: E402
+from tests.benchmarks.paired import HEADER, Line, seconds  # noqa: E402
+
+GRID = ROOT / "grids" / "table3.yaml"
+
+
+def busy(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall time, and the CPU time of the whole machine."""
+    before, started = psutil.cpu_times(), time.perf_counter()
+    work()
+    wall, after = time.perf_counter() - started, psutil.cpu_times()
+    used = [(end.user + end.system) for end in (before, after)]
+    return wall, used[1] - used[0]
+
+
+def runner(folder: Path) -> None:
+    """As a newcomer starts it."""
+    command = [sys.executable, "runner.py", str(GRID), "--demo"]
+    command += ["--runs", str(folder / "runs"), "--reports", str(folder / "reports")]
+    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def plain_loop(folder: Path) -> None:
+    """Corpus, store and trainings, one after another in this process."""
+    grid = load_grid(GRID, Overrides(demo=True), load(ROOT / "reports" / "published.yaml"))
+    audio = {}
+    for name, corpus in grid.corpora.items():
+        parsed = corpus.parse(*(demo_corpus(part, folder) for part in corpus.sources))
+        audio[name], _ = prepare(
+            corpus,
+            grid.schemes[name],
+            parsed,
+            folder / "store",
+            workers=2,
+            skip_bad_audio=False,
+        )
+    for trial in grid.trials():
+        run_fold(trial.config, audio[trial.config.corpus.name], device=torch.device("cpu"))
+
+
+def lines() -> Iterator[Line]:
+    """Once each: they take minutes."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("runner", "loop"):
+            (Path(folder) / name).mkdir()
+        wall, cpu = busy(lambda: runner(Path(folder) / "runner"))
+        plain_wall, plain_cpu = busy(lambda: plain_loop(Path(folder) / "loop"))
+    yield Line(
+        what="the demo grid, 75 folds: CPU time, against a plain loop (one reading)",
+        ours=seconds(cpu),
+        peer=seconds(plain_cpu),
+        ratio=f"{cpu / plain_cpu:.2f}",
+        aim="≤ 1.25",
+    )
+    yield Line(
+        what="the same: wall time",
+        ours=seconds(wall),
+        peer=seconds(plain_wall),
+        ratio=f"{plain_wall / wall:.2f}× faster",
+        aim="< 180 s",
+    )
+
+
+if __name__ == "__main__":
+    print(HEADER, *lines(), sep="\n")

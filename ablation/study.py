@@ -23,6 +23,7 @@ from ablation.report import Report, summarise_grid, write_report
 from ablation.scores import FoldScore
 from ablation.tracking import Tracker, TrackingError, read_scores
 from ablation.trials import Listener, run_trials
+from ablation.workload import longest_first
 from core.checkpoints import fetch, fingerprint, geometry
 from core.config import EncoderConfig, PoolingConfig, RunConfig, run_id
 from core.corpora.corpus import Corpus
@@ -95,7 +96,7 @@ def _train_and_report(
         console.print(
             f"{done} of {len(wanted)} folds are finished already; {len(missing)} to train"
         )
-    configs = {key: group[0].config for key, group in missing.items()}
+    configs = longest_first({key: group[0].config for key, group in missing.items()})
     try:
         if missing:
             _encode(configs.values(), corpora, console)

@@ -1,5 +1,6 @@
 """What a planned study takes of disk and memory, estimated before anything of it is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablation.doctor.findings import MB
@@ -12,6 +13,8 @@ from core.corpora.catalog import CORPORA
 from core.corpora.corpus import Corpus
 
 FLOAT_BYTES = 4  # weights, gradients, Adam's moments and the store's samples are float32
+HALF_BYTES = 2  # stored frames are float16
+FRAME_RATE_HZ = 50  # of every encoder with weights
 FILES_AT_ONCE = 3  # checkpoints of a fold: the two that are kept, and the one being written
 OVERHEAD = 1.1  # O: convolutions, embeddings and heads, on top of the transformer's layers
 MEAN_S = 4.5  # O: of an utterance; 4.6 on IEMOCAP, 3.7 on RAVDESS
@@ -32,7 +35,7 @@ class Load:
         resources: That in words, as --plan has it.
         trial_bytes: Memory of one trial's process on the CPU.
         checkpoint_bytes: Disk, of all trials beside one another.
-        audio_bytes: Disk, of the decoded corpora.
+        audio_bytes: Disk, of the decoded corpora, and of what frozen encoders make of them.
         result_bytes: Disk, of all finished folds.
         large: Encoders that a CPU can't train in a sensible time.
         unknown: Encoders that are not at hand, and are in no figure.
@@ -77,7 +80,8 @@ def load_of(grid: Grid, options: Options, wanted: Wanted, checkpoint_epochs: int
         checkpoint_bytes=FILES_AT_ONCE * trials * max(sizes, default=0.0)
         if checkpoint_epochs
         else 0.0,
-        audio_bytes=sum(_audio_bytes(corpus, grid.demo) for corpus in grid.corpora.values()),
+        audio_bytes=sum(_audio_bytes(corpus, grid.demo) for corpus in grid.corpora.values())
+        + _frame_bytes([cell for cell in cells if cell.config.encoder.name in known]),
         result_bytes=RESULT_BYTES * sum(_folds(cell, options) for cell in cells),
         large=tuple(name for name, found in known.items() if parameters(found) > LARGE_PARAMETERS),
         unknown=tuple(dict.fromkeys(unknown)),
@@ -107,15 +111,31 @@ def _trial_bytes(config: EncoderConfig, geometry: Geometry) -> float:
 def _audio_bytes(corpus: Corpus, demo: bool) -> float:
     if demo:
         return DEMO_BYTES * max(len(corpus.sources), 1)
+    return FLOAT_BYTES * SAMPLE_RATE_HZ * _seconds(corpus)
+
+
+def _frame_bytes(cells: Sequence[Cell]) -> float:
+    """Of the layers whose frames are stored, each once for all rows that take it."""
+    layers: dict[tuple[object, ...], float] = {}
+    for cell in cells:
+        if cell.config.stores_frames:
+            encoder, shape = cell.config.encoder, geometry(cell.config.encoder)
+            last = shape.layers if encoder.layer is None else encoder.layer
+            for layer in range(last + 1) if encoder.weigh_layers else [last]:
+                key = cell.corpus.name, encoder.name, cell.config.audio, layer
+                layers[key] = FRAME_RATE_HZ * HALF_BYTES * shape.features * _seconds(cell.corpus)
+    return sum(layers.values())
+
+
+def _seconds(corpus: Corpus) -> float:
+    """About how long a corpus is."""
     if corpus.sources:
         parts = [CORPORA[source].expected for source in corpus.sources]
-        seconds = MEAN_S * sum(sum(part.classes.values()) for part in parts if part)
-    else:
-        seconds = sum(
-            item.end_s - (item.start_s or 0.0) if item.end_s is not None else MEAN_S
-            for item in corpus.parse().utterances
-        )
-    return FLOAT_BYTES * SAMPLE_RATE_HZ * seconds
+        return MEAN_S * sum(sum(part.classes.values()) for part in parts if part)
+    return sum(
+        item.end_s - (item.start_s or 0.0) if item.end_s is not None else MEAN_S
+        for item in corpus.parse().utterances
+    )
 
 
 def _folds(cell: Cell, options: Options) -> int:

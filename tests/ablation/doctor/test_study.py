@@ -82,6 +82,25 @@ def test_audio_is_estimated_from_the_published_counts(grid_of, options):
     assert load.audio_bytes == (480 + 1440) * 4.5 * 16_000 * 4
 
 
+def test_the_frames_of_frozen_encoders_count_once_a_layer(grid_of, options):
+    """480 and 1440 clips of 4.5 s at 50 frames a second of 768 features of two bytes."""
+    frozen = "encoder.name: wavlm-base, encoder.train: frozen"
+    text = f"""
+name: study
+title: A study
+corpora: [savee, ravdess]
+base: {{mixup.method: none}}
+rows:
+  - {{name: a, {frozen}, encoder.layer: 2}}
+  - {{name: b, {frozen}, encoder.layer: 2, pooling.method: mean}}
+  - {{name: c, {frozen}, encoder.layer: 3, encoder.weigh_layers: true}}
+  - {{name: mixes, {frozen}, encoder.layer: 9, mixup.method: eam}}
+"""
+    audio = (480 + 1440) * 4.5 * 16_000 * 4
+    layers = 4 * (480 + 1440) * 4.5 * 50 * 768 * 2  # 0 to 3
+    assert load_of(grid_of(text), options(), Wanted(), 1).audio_bytes == audio + layers
+
+
 def test_a_manifest_s_parts_count_as_long_as_they_are(grid_of, options, tmp_path):
     rows = [f"{clip}.wav,{label},{who},10,70" for clip, label, who in ("axp", "byq", "cxq", "dyp")]
     for clip in "abcd":

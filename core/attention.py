@@ -1,4 +1,4 @@
-"""Which attention transformers' layers use, and WavLM's own, whose bias depends on the query."""
+"""Plain attention by the faster kernel, and WavLM's own, whose bias depends on the query."""
 
 import math
 from typing import Any
@@ -15,6 +15,22 @@ def kernel() -> str:
     as plain products do (measured: bf16, 16 x 6 heads x 190 frames, 105 ms against 65 ms).
     """
     return "sdpa" if torch.cuda.is_available() else "eager"
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, frame_mask: Tensor) -> Tensor:
+    """Scaled-dot-product attention over real frames, by the kernel that is faster here.
+
+    Args:
+        query, key, value: (B, H, T, D / H) float.
+        frame_mask: (B, T) bool, True on real frames, of which each utterance has one or more.
+    Returns:
+        (B, H, T, D / H).
+    """
+    mask = frame_mask[:, None, None, :]  # (B, 1, 1, T)
+    if query.device.type == "cuda":
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (B, H, T, T)
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1).to(value.dtype) @ value
 
 
 def additive_mask(frame_mask: Tensor, dtype: torch.dtype) -> Tensor:

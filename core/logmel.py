@@ -7,6 +7,7 @@ normalisation is the caller's (`audio.normalise`).
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.attention import attend
 from core.spectrogram import MelSpectrogram, count_mel_frames, mask_up_to
 
 BANDS = 64
@@ -84,8 +85,6 @@ class Layer(nn.Module):
         """Frames (B, T, D) to frames (B, T, D)."""
         normed = self.query_key_value(self.attention_norm(frames))  # (B, T, 3D)
         query, key, value = normed.unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=frame_mask[:, None, None, :]
-        )  # (B, H, T, D/H)
+        attended = attend(query, key, value, frame_mask)  # (B, H, T, D/H)
         frames = frames + self.output(attended.transpose(1, 2).flatten(2))
         return frames + self.perceptron(frames)

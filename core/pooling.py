@@ -9,8 +9,9 @@ Whatever stands in the padding, infinities included, changes no real frame and n
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from core.attention import attend
 
 
 class FirstFrame(nn.Module):
@@ -83,10 +84,7 @@ class Flam(nn.Module):
         frames = _without_padding(frames, frame_mask)
         heads = self.query_key_value(frames).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D/H)
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # (B, H, T, D/H) each
-        # SDPA's boolean mask is True where it attends, as ours
-        seen = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=frame_mask[:, None, None, :]
-        )
+        seen = attend(query, key, value, frame_mask)
         refined = frames + self.output(seen.transpose(1, 2).flatten(2))  # (B, T, D)
         return _without_padding(refined, frame_mask)
 

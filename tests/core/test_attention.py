@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
-from core.attention import GatedAttention, bucket
+from core.attention import GatedAttention, attend, bucket
 from tests.core.small_checkpoints import noise
 
 
@@ -32,3 +33,18 @@ def test_frames_and_gradients_are_transformers_own(frames: int) -> None:
     found = torch.autograd.grad(ours[mask].square().sum(), [hidden, *stock.parameters()])
     for gradient, wanted in zip(found, grads, strict=True):
         torch.testing.assert_close(gradient, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_plain_products_are_torch_s_fused_attention(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 4, 2, 7, 8, generator=generator).to(dtype)
+    frame_mask = torch.arange(7) < torch.tensor([[7], [1], [4], [6]])
+    expected = functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=frame_mask[:, None, None, :]
+    )
+    found = attend(query, key, value, frame_mask)
+    assert found.dtype == dtype
+    # torch's own keeps the scores in single precision; half rounds each to three digits
+    tolerance = {"rtol": 2e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {}
+    torch.testing.assert_close(found, expected, **tolerance)

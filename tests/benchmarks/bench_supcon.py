@@ -35,13 +35,13 @@ def steps(frames: int) -> dict[str, Callable[[], float]]:
         values.grad = None
         loss = supervised_contrastive(values, frame_mask, labels, TEMPERATURE)
         loss.backward()
-        return float(loss)
+        return loss.item()
 
     def theirs() -> float:
         values.grad = None
         loss = peer(values.flatten(0, 1), labels.repeat_interleave(frames))
         loss.backward()
-        return float(loss)
+        return loss.item()
 
     return {"ours": ours, "peer": theirs}
 

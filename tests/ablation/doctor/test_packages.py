@@ -16,9 +16,9 @@ from ablation.doctor.packages import (
 from ablation.doctor.torch_probe import Gpu, TorchFacts
 
 ROOT = Path(__file__).resolve().parents[3]
-REQUIRED = ("torch>=2.11,<2.13", "torchaudio>=2.11,<2.12", "ray[tune]>=2.60,<3", "pyyaml>=6")
+REQUIRED = ("torch>=2.11,<2.13", "torchaudio==2.11.0", "ray[tune]>=2.60,<3", "pyyaml>=6")
 FITTING = {"torch": "2.12.1", "torchaudio": "2.11.0", "ray": "2.60.0", "pyyaml": "6.0.3"}
-PAIR = "pip install 'torch>=2.11,<2.13' 'torchaudio>=2.11,<2.12'"
+PAIR = "pip install 'torch>=2.11,<2.13' 'torchaudio==2.11.0'"
 CUDA = TorchFacts(torch="2.12.1+cu130", torchaudio="2.11.0+cu130", cuda="13.0")
 CARD = Gpu("NVIDIA L4", 24_000_000_000)
 
@@ -80,7 +80,7 @@ def test_requirements_are_those_of_the_checkout():
     """Metadata of an editable install may be older than it."""
     own = requirements(ROOT)
     assert own.python == ">=3.11,<3.14"
-    assert {"torch>=2.11,<2.13", "torchaudio>=2.11,<2.12"} <= set(own.packages)
+    assert {"torch>=2.11,<2.13", "torchaudio==2.11.0"} <= set(own.packages)
 
 
 def test_requirements_without_a_checkout_are_those_that_were_installed(tmp_path, monkeypatch):

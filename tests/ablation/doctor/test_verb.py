@@ -19,7 +19,7 @@ LOOKS = [
         lambda: problem(
             "torch",
             "torchaudio 2.11.0 does not load beside torch 2.13.0, and 12.3 GB are free",
-            "pip install 'torch>=2.11,<2.13' 'torchaudio>=2.11,<2.12'",
+            "pip install 'torch>=2.11,<2.13' 'torchaudio==2.11.0'",
         ),
     ),
     ("corpus", lambda: [warning("corpus", "savee is absent", "--data DIR")] * 2),
@@ -77,7 +77,7 @@ Looking at this machine
 ✗ torch          torchaudio 2.11.0 does not load beside
                  torch 2.13.0, and 12.3 GB are free
                  → pip install 'torch>=2.11,<2.13'
-                   'torchaudio>=2.11,<2.12'
+                   'torchaudio==2.11.0'
 ! corpus         savee is absent
                  → --data DIR
 ! corpus         savee is absent

@@ -69,7 +69,9 @@ class Batcher:
         inputs: Inputs,
         classes: Sequence[str],
         training: TrainingConfig,
+        speeds: Sequence[float] = (1.0,),
     ) -> None:
+        """`speeds` are those that `shuffled` may draw; scoring hears all at their own."""
         self.utterances = tuple(utterances)
         self._inputs = inputs
         self._labels = torch.tensor([classes.index(item.label) for item in utterances])
@@ -78,7 +80,9 @@ class Batcher:
         # Never a pool that is most of a small set: its batches would be the same every epoch.
         most = len(utterances) // (LEAST_POOLS * training.batch_size)
         self._pool = training.batch_size * max(1, min(training.length_pool, most))
-        self._lengths = torch.tensor([inputs.length(item.name) for item in utterances])  # (U,)
+        self._speeds = tuple(speeds)
+        self._lengths = self._lengths_at(1.0)  # (U,)
+        self._sped = [self._lengths_at(speed) for speed in speeds]
 
     def __len__(self) -> int:
         return -(-len(self.utterances) // self._batch_size)
@@ -86,27 +90,49 @@ class Batcher:
     def in_order(self) -> Iterator[Batch]:
         """Every utterance once, unmixed, neighbours of similar length together: for scoring."""
         order = torch.argsort(self._lengths, stable=True)
+        spoken = self._as_spoken()
         for indices in order.split(self._batch_size):
-            yield self._batch(indices)
+            yield self._batch(indices, spoken)
 
     def shuffled(
-        self, mixup: MixupConfig, order: torch.Generator, mixing: torch.Generator
+        self,
+        mixup: MixupConfig,
+        order: torch.Generator,
+        mixing: torch.Generator,
+        speeding: torch.Generator | None = None,
     ) -> Iterator[Batch]:
         """Every utterance once as a host, in a drawn order, mixed as the setting says.
 
+        An utterance has one speed an epoch, as host and as partner; without `speeding`, its own.
+
         Partners come from the whole set, not from the batch, so that a mixture's kind does not
-        depend on the batch size (C (LAM) draws them so too). The two generators are apart so that
-        settings that mix and settings that do not see the same order.
+        depend on the batch size (C (LAM) draws them so too). The generators are apart so that
+        settings that mix, or speed up, and settings that do not see the same order.
         """
-        for indices in self._draw_batches(order):
-            hosts = self._batch(indices)
+        spoken = self._draw_speeds(speeding)
+        for indices in self._draw_batches(order, spoken.lengths):
+            hosts = self._batch(indices, spoken)
             if mixup.method == "none":
                 yield hosts
             else:
                 chosen = torch.randint(len(self.utterances), (len(indices),), generator=mixing)
-                yield _mix(hosts, self._batch(chosen), mixup, mixing)
+                yield _mix(hosts, self._batch(chosen, spoken), mixup, mixing)
 
-    def _draw_batches(self, order: torch.Generator) -> list[Tensor]:
+    def _lengths_at(self, speed: float) -> Tensor:
+        """(U,) long, samples or frames."""
+        return torch.tensor([self._inputs.length(item.name, speed) for item in self.utterances])
+
+    def _as_spoken(self) -> "_Spoken":
+        return _Spoken((1.0,) * len(self.utterances), self._lengths)
+
+    def _draw_speeds(self, speeding: torch.Generator | None) -> "_Spoken":
+        if speeding is None or self._speeds == (1.0,):
+            return self._as_spoken()
+        drawn = torch.randint(len(self._speeds), (len(self.utterances),), generator=speeding)
+        lengths = torch.stack(self._sped).gather(0, drawn.unsqueeze(0)).squeeze(0)  # (U,)
+        return _Spoken(tuple(self._speeds[index] for index in drawn.tolist()), lengths)
+
+    def _draw_batches(self, order: torch.Generator, lengths: Tensor) -> list[Tensor]:
         """Cut a drawn order into pools, each pool by length into batches, and draw their order.
 
         Every utterance stays equally likely in every step of the epoch; only its companions are
@@ -116,20 +142,37 @@ class Batcher:
         drawn = torch.randperm(len(self.utterances), generator=order)
         batches: list[Tensor] = []
         for pool in drawn.split(self._pool):
-            by_length = pool[torch.argsort(self._lengths[pool], stable=True)]
+            by_length = pool[torch.argsort(lengths[pool], stable=True)]
             batches.extend(by_length.split(self._batch_size))
         places = torch.randperm(len(batches), generator=order)
         return [batches[place] for place in places.tolist()]
 
-    def _batch(self, indices: Tensor) -> Batch:
-        chosen = tuple(self.utterances[index] for index in indices.tolist())
-        parts = [self._inputs.read(item.name) for item in chosen]
-        lengths = self._lengths[indices]
+    def _batch(self, indices: Tensor, spoken: "_Spoken") -> Batch:
+        places = indices.tolist()
+        chosen = tuple(self.utterances[place] for place in places)
+        parts = [
+            self._inputs.read(item.name, spoken.speeds[place])
+            for item, place in zip(chosen, places, strict=True)
+        ]
+        lengths = spoken.lengths[indices]
         padded = np.zeros((len(parts), int(lengths.max()), *parts[0].shape[1:]), parts[0].dtype)
         for row, part in zip(padded, parts, strict=True):
             row[: len(part)] = part
         soft = torch.nn.functional.one_hot(self._labels[indices], self._classes).float()
         return Batch(torch.from_numpy(padded), lengths, soft, chosen)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Spoken:
+    """How fast every utterance is heard in one epoch, and how long it is then.
+
+    Attributes:
+        speeds: U of them.
+        lengths: (U,) long, samples or frames.
+    """
+
+    speeds: tuple[float, ...]
+    lengths: Tensor
 
 
 def derived_generator(seed: int, fold: int, purpose: str) -> torch.Generator:

@@ -89,6 +89,16 @@ class AudioConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentConfig:
+    """What training does to an utterance beside mixing it; scoring hears it as it was spoken."""
+
+    # O: none, as mixing is the augmentation under study. Several, 0.9, 1 and 1.1 by custom: each
+    # epoch draws one for each utterance; tempo, pitch and formants all move by it, as if somebody
+    # else spoke (Ko et al. 2015, Audio augmentation for speech recognition, 3.1).
+    speeds: tuple[float, ...] = field(default=(1.0,), metadata={"range": (0.5, 2.0, False)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MixupConfig:
     """Mixing of two utterances and their labels, in training only."""
 
@@ -168,6 +178,7 @@ class RunConfig:
     seed: int = number(0, 0, 2**31 - 1)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     mixup: MixupConfig = field(default_factory=MixupConfig)
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     losses: LossConfig = field(default_factory=LossConfig)
@@ -193,10 +204,17 @@ class RunConfig:
     def stores_frames(self) -> bool:
         """Whether the encoder sees each utterance but once: frozen, of known weights, unmixed.
 
+        Once at each speed, that is; those are few.
+
         A mixture is another one each epoch: where a setting mixes, a frozen encoder runs each time.
         """
         frozen = self.encoder.train == "frozen" and is_pretrained(self.encoder.name)
         return frozen and self.mixup.method == "none"
+
+    @property
+    def heard_speeds(self) -> tuple[float, ...]:
+        """The speeds that training hears, and the own one, at which all is scored."""
+        return tuple(sorted({1.0, *self.augment.speeds}))
 
     def on_fold(self, fold: int, seed: int) -> "RunConfig":
         """The same setting on another fold and seed."""
@@ -242,6 +260,10 @@ def _contradictions(config: RunConfig) -> Iterator[Problem]:
     """What is wrong between settings that are each right alone."""
     yield from _corpus_contradictions(config)
     mixup, losses, geometry = config.mixup, config.losses, ENCODERS.get(config.encoder.name)
+    speeds = config.augment.speeds
+    if not speeds or len(set(speeds)) < len(speeds) or any(round(s, 2) != s for s in speeds):
+        rule = "must hold one or more speeds once each, in whole hundredths"
+        yield Problem("augment.speeds", f"{rule}, got {show(speeds)}")
     if mixup.snr_min_db > mixup.snr_max_db:
         text = f"must not exceed mixup.snr_max_db = {mixup.snr_max_db:g}, got {mixup.snr_min_db:g}"
         yield Problem("mixup.snr_min_db", text, ("mixup.snr_max_db",))

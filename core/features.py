@@ -9,9 +9,9 @@ and no padding, nor on how many were at work.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
@@ -32,7 +32,7 @@ BYTES = 2  # of a float16
 
 
 class FrameStore:
-    """The frames of one layer, or of several, mapped read-only.
+    """The frames of one layer, or of several, at one speed, mapped read-only.
 
     Raises:
         ValueError: they are not there, or not whole.
@@ -56,7 +56,22 @@ class FrameStore:
         return parts[0] if len(parts) == 1 else np.stack(parts, 1)
 
 
-def open_frames(config: RunConfig, audio: AudioStore, device: torch.device) -> FrameStore:
+class Frames:
+    """What a setting with a frozen encoder trains on and is scored on: frames at each speed."""
+
+    def __init__(self, stores: Mapping[float, FrameStore]) -> None:
+        self._stores = stores
+
+    def length(self, name: str, speed: float = 1.0) -> int:
+        """Frames of an utterance."""
+        return self._stores[speed].length(name)
+
+    def read(self, name: str, speed: float = 1.0) -> np.ndarray:
+        """As `FrameStore.read`."""
+        return self._stores[speed].read(name)
+
+
+def open_frames(config: RunConfig, audio: AudioStore, device: torch.device) -> Frames:
     """The frames that a setting with a frozen encoder trains on, computed unless they are there.
 
     Args:
@@ -66,7 +81,10 @@ def open_frames(config: RunConfig, audio: AudioStore, device: torch.device) -> F
         As `build_frames`.
     """
     build_frames([config], audio, device)
-    return FrameStore(_folder(config, audio), _layers(config))
+    layers = _layers(config)
+    return Frames(
+        {speed: FrameStore(_folder(config, audio, speed), layers) for speed in config.heard_speeds}
+    )
 
 
 def build_frames(
@@ -93,10 +111,12 @@ def build_frames(
         OSError: the frames can't be written.
     """
     has_run = False
-    wanted: dict[Path, tuple[RunConfig, set[int]]] = {}
+    wanted: dict[Path, tuple[RunConfig, float, set[int]]] = {}
     for config in configs:
-        wanted.setdefault(_folder(config, audio), (config, set()))[1].update(_layers(config))
-    for folder, (config, layers) in wanted.items():
+        for speed in config.heard_speeds:
+            folder = _folder(config, audio, speed)
+            wanted.setdefault(folder, (config, speed, set()))[2].update(_layers(config))
+    for folder, (config, speed, layers) in wanted.items():
         if not _missing(folder, layers):
             continue
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,27 +124,32 @@ def build_frames(
             if missing := _missing(folder, layers):  # else built by whom we waited for
                 for stray in folder.glob(".*"):  # of a builder that was killed
                     stray.unlink(missing_ok=True)
-                _build(folder, missing, config, audio, device, workers, on_progress)
+                passing = _Pass(config, speed, missing, workers, on_progress)
+                _build(folder, passing, audio, device)
                 has_run = True
     return has_run
 
 
-def _build(
-    folder: Path,
-    layers: Sequence[int],
-    config: RunConfig,
-    audio: AudioStore,
-    device: torch.device,
-    workers: int,
-    on_progress: Callable[[int, int], None] | None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """A corpus through an encoder once."""
+
+    config: RunConfig
+    speed: float
+    layers: Sequence[int]
+    workers: int
+    on_progress: Callable[[int, int], None] | None
+
+
+def _build(folder: Path, passing: _Pass, audio: AudioStore, device: torch.device) -> None:
+    config, layers = passing.config, passing.layers
     encoder = build_encoder(replace(config.encoder, layer=max(layers)))
     encoder.to(device)
     clips = Clips(audio, config.audio)
     half = config.training.precision == "bfloat16"
 
     def frames_of(name: str) -> np.ndarray:
-        waveform = torch.tensor(clips.read(name), device=device)
+        waveform = torch.tensor(clips.read(name, passing.speed), device=device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
             every_layer = encoder.every_layer(waveform)
         chosen = every_layer[list(layers)].to(torch.float16)
@@ -141,26 +166,30 @@ def _build(
         with ExitStack() as files:
             opened = [files.enter_context(whole_file(_layer_file(folder, k))) for k in layers]
             passed = in_order(
-                frames_of, audio.lengths, 1 if on_gpu else workers, lambda: torch.set_num_threads(1)
+                frames_of,
+                audio.lengths,
+                1 if on_gpu else passing.workers,
+                lambda: torch.set_num_threads(1),
             )
             for done, (name, frames) in enumerate(passed, start=1):
                 lengths[name] = frames.shape[1]
                 for file, of_layer in zip(opened, frames, strict=True):
                     file.write(np.ascontiguousarray(of_layer, "<f2").data)
-                if on_progress:
-                    on_progress(done, len(audio))
+                if passing.on_progress:
+                    passing.on_progress(done, len(audio))
     finally:
         torch.set_num_threads(threads)
     index = {"format": FORMAT, "features": encoder.features, "lengths": lengths}
     write_json(folder / "index.json", index)
 
 
-def _folder(config: RunConfig, audio: AudioStore) -> Path:
+def _folder(config: RunConfig, audio: AudioStore, speed: float) -> Path:
     """Of everything that decides about the frames, but for the layer."""
     identity = {
         "encoder": fingerprint(config.encoder),
         "audio": asdict(config.audio),
         "precision": config.training.precision,
+        "speed": speed,
     }
     key = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     return audio.frames_folder / key

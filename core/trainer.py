@@ -32,6 +32,8 @@ from core.training_state import (
 
 __all__ = ["Trainer", "TrainingError", "scores_of"]
 
+DRAWS = ("order", "mixing", "speeding")  # what `Batcher.shuffled` draws, a generator each
+
 
 class Trainer:
     """One model, its two optimisers and its schedule on one fold's training utterances.
@@ -66,10 +68,9 @@ class Trainer:
             config.training, self.model, self.centers
         )
         self._generators = global_generators(device) | {
-            purpose: derived_generator(config.seed, config.fold, purpose)
-            for purpose in ("order", "mixing")
+            purpose: derived_generator(config.seed, config.fold, purpose) for purpose in DRAWS
         }
-        self._train = Batcher(train, inputs, classes, config.training)
+        self._train = Batcher(train, inputs, classes, config.training, config.augment.speeds)
         self._validation = Batcher(validation, inputs, classes, config.training)
         self.epoch = 0
         self.best_epoch = 0
@@ -88,12 +89,12 @@ class Trainer:
         if constants.weighting == "fixed":
             return {term: getattr(constants, f"{term}_weight") for term in constants.terms}
         # Copies of the generators: the batches measured here are those that training then sees.
-        order, mixing = (self._generators[name].clone_state() for name in ("order", "mixing"))
+        copies = (self._generators[name].clone_state() for name in DRAWS)
         initial = []
         self.model.eval()
         with torch.no_grad():
             for batch, _ in zip(
-                self._train.shuffled(self.config.mixup, order, mixing),
+                self._train.shuffled(self.config.mixup, *copies),
                 range(constants.calibration_batches),
                 strict=False,
             ):
@@ -201,8 +202,8 @@ class Trainer:
         terms = self.config.losses.terms
         names: list[tuple[Utterance, ...]] = []
         rows: list[Tensor] = []
-        order, mixing = self._generators["order"], self._generators["mixing"]
-        for batch in self._train.shuffled(self.config.mixup, order, mixing):
+        draws = (self._generators[name] for name in DRAWS)
+        for batch in self._train.shuffled(self.config.mixup, *draws):
             batch = batch.to(self.device)
             self._optimiser.zero_grad(set_to_none=True)
             self._center_optimiser.zero_grad(set_to_none=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from ablation.doctor.findings import MB
 from ablation.grid import Cell, Grid
@@ -121,9 +122,11 @@ def _frame_bytes(cells: Sequence[Cell]) -> float:
         if cell.config.stores_frames:
             encoder, shape = cell.config.encoder, geometry(cell.config.encoder)
             last = shape.layers if encoder.layer is None else encoder.layer
-            for layer in range(last + 1) if encoder.weigh_layers else [last]:
-                key = cell.corpus.name, encoder.name, cell.config.audio, layer
-                layers[key] = FRAME_RATE_HZ * HALF_BYTES * shape.features * _seconds(cell.corpus)
+            per_speed = FRAME_RATE_HZ * HALF_BYTES * shape.features * _seconds(cell.corpus)
+            chosen = range(last + 1) if encoder.weigh_layers else [last]
+            for layer, speed in product(chosen, cell.config.heard_speeds):
+                key = cell.corpus.name, encoder.name, cell.config.audio, layer, speed
+                layers[key] = per_speed / speed
     return sum(layers.values())
 
 

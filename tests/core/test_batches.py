@@ -18,7 +18,7 @@ from core.batches import (
     derived_generator,
     derived_seed,
 )
-from core.clips import Clips, loud_extent, to_peak
+from core.clips import Clips, at_speed, loud_extent, to_peak
 from core.config import SAMPLE_RATE_HZ, AudioConfig, MixupConfig, TrainingConfig
 from core.corpora.utterance import Utterance
 from core.store import AudioStore, build_store
@@ -37,6 +37,7 @@ def make_batcher(
     audio: AudioConfig = UNTOUCHED,
     labels: Sequence[str] = (),
     classes: Sequence[str] = (),
+    speeds: Sequence[float] = (1.0,),
     **training: int,
 ) -> Batcher:
     """One class per utterance unless told otherwise, so that a soft label names the partner."""
@@ -44,7 +45,8 @@ def make_batcher(
     labels = labels or names
     utterances = [utterance(name, label) for name, label in zip(names, labels, strict=True)]
     clips = MemoryStore(dict(zip(names, waveforms, strict=True)))
-    return Batcher(utterances, Clips(clips, audio), classes or names, TrainingConfig(**training))
+    constants = TrainingConfig(**training)
+    return Batcher(utterances, Clips(clips, audio), classes or names, constants, speeds)
 
 
 def noise(lengths: Sequence[int], seed: int = 0) -> list[np.ndarray]:
@@ -480,3 +482,66 @@ def test_trimming_comes_before_the_crop_and_the_peak():
     assert batch.inputs[0].tolist() == [0.5] * 160 + [1.0] * 160
     (whole,) = make_batcher([waveform], AudioConfig(crop_s=0.02)).in_order()
     assert whole.inputs[0].tolist() == [0.0] * 160 + [1.0] * 160
+
+
+SPEEDS = (0.8, 1.0, 1.25)
+
+
+def sped(batcher: Batcher, seed: int, method: str = "none") -> list[Batch]:
+    order, mixing = generators(seed)
+    speeding = derived_generator(seed, 1, "speeding")
+    mixup = MixupConfig(method=method, probability=1.0)
+    return list(batcher.shuffled(mixup, order, mixing, speeding))
+
+
+def test_each_speed_is_drawn_equally_often_and_anew_each_epoch():
+    batcher = make_batcher(noise([400] * 300), speeds=SPEEDS)
+    length_of = {500: 0.8, 400: 1.0, 320: 1.25}
+    epochs = []
+    for seed in (1, 2):
+        speeds = {
+            item.name: length_of[len(waveform)]
+            for batch in sped(batcher, seed)
+            for item, waveform, _ in rows(batch)
+        }
+        counts = Counter(speeds.values())
+        assert set(counts) == set(SPEEDS)
+        assert all(abs(count - 100) < 5 * math.sqrt(300 * 2 / 9) for count in counts.values())
+        epochs.append(speeds)
+    assert epochs[0] != epochs[1]
+
+
+def test_an_utterance_is_heard_at_the_drawn_speed_and_scored_at_its_own():
+    waveforms = noise([400] * 8)
+    batcher = make_batcher(waveforms, speeds=(0.8,), batch_size=8)
+    (batch,) = sped(batcher, 0)
+    for item, waveform, _ in rows(batch):
+        stored = np.float32(waveforms[int(item.name[1:])])
+        np.testing.assert_array_equal(waveform, at_speed(stored, 0.8))
+    (batch,) = batcher.in_order()
+    for item, waveform, _ in rows(batch):
+        np.testing.assert_array_equal(waveform, np.float32(waveforms[int(item.name[1:])]))
+
+
+def test_speeds_leave_the_drawn_order_as_it_was():
+    drawn = []
+    for speeds in ((1.0,), SPEEDS):
+        batcher = make_batcher(noise([400] * 23), speeds=speeds, batch_size=4, length_pool=1)
+        # inside a batch the shorter come first, and which these are is the speeds' doing
+        drawn.append([frozenset(batch) for batch in names(iter(sped(batcher, 7, "eam")))])
+    assert drawn[0] == drawn[1]
+
+
+def test_a_single_speed_of_one_draws_nothing():
+    batcher = make_batcher(noise([40] * 5))
+    speeding = derived_generator(0, 1, "speeding")
+    before = speeding.get_state()
+    list(batcher.shuffled(MixupConfig(method="none"), *generators(0), speeding))
+    assert torch.equal(before, speeding.get_state())
+
+
+def test_batches_of_sped_utterances_are_still_of_similar_length():
+    batcher = make_batcher(noise([400] * 64), speeds=SPEEDS, batch_size=4, length_pool=4)
+    padded = sum(batch.inputs.numel() for batch in sped(batcher, 3))
+    real = sum(int(batch.lengths.sum()) for batch in sped(batcher, 3))
+    assert padded / real < 1.08  # in a drawn order, four of three lengths: 1.15

@@ -25,6 +25,7 @@ OTHERS = {
     "audio.crop_s": 6.0,
     "audio.normalise": "none",
     "audio.trim_db": 40.0,
+    "augment.speeds": [0.9, 1.0, 1.1],
     "mixup.method": "lam",
     "mixup.probability": 1.0,
     "mixup.snr_min_db": 0.0,
@@ -168,6 +169,24 @@ def test_a_corpus_has_its_own_default_folds(corpus, scheme):
         (
             {"mixup__snr_min_db": 12},
             "mixup.snr_min_db: must not exceed mixup.snr_max_db = 10, got 12",
+        ),
+        (
+            {"augment__speeds": [0.9, 0.9]},
+            "augment.speeds: must hold one or more speeds once each, in whole hundredths, "
+            "got (0.9, 0.9)",
+        ),
+        (
+            {"augment__speeds": []},
+            "augment.speeds: must hold one or more speeds once each, in whole hundredths, got ()",
+        ),
+        (
+            {"augment__speeds": [0.905]},
+            "augment.speeds: must hold one or more speeds once each, in whole hundredths, "
+            "got (0.905,)",
+        ),
+        (
+            {"augment__speeds": [0.2]},
+            "augment.speeds: must lie in 0.5..2, got 0.2",
         ),
         ({"losses__terms": []}, "losses.terms: must name one or more terms once each, got ()"),
         (

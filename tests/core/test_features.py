@@ -72,6 +72,21 @@ def test_stored_frames_are_the_encoder_s_own(tmp_path, speech, family, layer):
         np.testing.assert_allclose(found, expected[0].numpy(), rtol=1e-3, atol=1e-3)
 
 
+def test_frames_are_stored_at_every_speed_that_is_heard(encoder, speech):
+    config = frozen(encoder, augment={"speeds": [0.9, 1.1]})
+    frames = open_frames(config, speech[1], CPU)
+    plain = open_frames(frozen(encoder), speech[1], CPU)
+    built, clips = build_encoder(config.encoder), Clips(speech[1], config.audio)
+    for item in speech[0]:
+        np.testing.assert_array_equal(frames.read(item.name), plain.read(item.name))
+        for speed in (0.9, 1.1):
+            waveform = torch.tensor(clips.read(item.name, speed))
+            expected, _ = built(waveform.unsqueeze(0), torch.tensor([len(waveform)]))
+            found = frames.read(item.name, speed)
+            assert len(found) == frames.length(item.name, speed)
+            np.testing.assert_allclose(found, expected[0].numpy(), rtol=1e-3, atol=1e-3)
+
+
 def test_the_frames_of_several_layers_stand_side_by_side(encoder, speech):
     config = frozen(encoder, encoder={"weigh_layers": True})
     several = open_frames(config, speech[1], CPU)

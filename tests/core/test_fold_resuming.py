@@ -62,6 +62,7 @@ def test_a_fold_interrupted_after_every_epoch_is_the_fold_undisturbed(
         {"losses": {"weighting": "fixed", "supcon_weight": 0.0}},
         {"training": {"precision": "bfloat16"}},
         {"encoder": {"train": "frozen"}},
+        {"augment": {"speeds": [0.9, 1.0, 1.1]}},
     ],
     ids=str,
 )

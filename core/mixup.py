@@ -184,9 +184,10 @@ def mixed_lengths(waveform_lengths: Tensor, partner_lengths: Tensor, draw: MixDr
 
 def _silence_padding(waveforms: Tensor, lengths: Tensor, width: int) -> Tensor:
     """A copy (B, width) of (B, N) waveforms with every sample beyond its length exactly zero."""
-    padded = waveforms.new_zeros(len(waveforms), width)
+    padded = waveforms.new_empty(len(waveforms), width)
     for row, waveform, length in zip(padded, waveforms, lengths.tolist(), strict=True):
         row[:length] = waveform[:length]
+        row[length:] = 0
     return padded
 
 
@@ -198,7 +199,7 @@ def _segments(waveforms: Tensor, starts: Tensor, lengths: Tensor) -> list[Tensor
 
 def _powers(segments: list[Tensor]) -> Tensor:
     """Mean power of each: (B,)."""
-    return torch.stack([segment.square().mean() for segment in segments])
+    return torch.stack([segment.dot(segment) / len(segment) for segment in segments])
 
 
 def _blend(soft_labels: Tensor, partner_labels: Tensor, mix_ratio: Tensor) -> Tensor:

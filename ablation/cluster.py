@@ -8,6 +8,8 @@ from pathlib import Path
 
 import ray
 
+PASSED_ON = ("THP_MEM_ALLOC_ENABLE",)  # switches that the workers of a user's cluster need as well
+
 
 class ClusterError(ConnectionError):
     """Ray does not start here, or does not answer where the user said it runs."""
@@ -44,7 +46,7 @@ def cluster(resources: Resources) -> Iterator[float]:
             include_dashboard=None if resources.address else False,
             log_to_driver=False,
             logging_level="ERROR",
-            runtime_env={"env_vars": {"PYTHONPATH": here}} if resources.address else None,
+            runtime_env={"env_vars": _passed_on(here)} if resources.address else None,
         )
     except Exception as error:  # of a slow start Ray raises no narrower one
         ray.shutdown()
@@ -57,6 +59,12 @@ def cluster(resources: Resources) -> Iterator[float]:
         yield gpus_per_trial(resources, ray.cluster_resources())
     finally:
         ray.shutdown()
+
+
+def _passed_on(here: str) -> dict[str, str]:
+    """What the workers of a cluster that was started without us are given."""
+    switches = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {"PYTHONPATH": here, **switches}
 
 
 def gpus_per_trial(resources: Resources, there: Mapping[str, float]) -> float:

@@ -47,6 +47,15 @@ class Batch:
             self.utterances,
         )
 
+    def pin(self) -> "Batch":
+        """The same batch in page-locked memory, from which a GPU copies while it computes."""
+        return Batch(
+            self.inputs.pin_memory(),
+            self.lengths.pin_memory(),
+            self.soft_labels.pin_memory(),
+            self.utterances,
+        )
+
     def split(self, size: int) -> list["Batch"]:
         """The same utterances, at most so many a part, padded as they are here."""
         return [

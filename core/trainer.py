@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from core.metrics import Scores, score
 from core.model import EmotionModel, Outputs
 from core.nonfinite import TrainingError, refuse_nonfinite_logits, refuse_nonfinite_losses
 from core.objective import terms_of
+from core.prefetch import on_device
 from core.result import EpochMetrics, Prediction
 from core.training_state import (
     Progress,
@@ -91,13 +93,10 @@ class Trainer:
         order, mixing = (self._generators[name].clone_state() for name in ("order", "mixing"))
         initial = []
         self.model.eval()
-        with torch.no_grad():
-            for batch, _ in zip(
-                self._train.shuffled(self.config.mixup, order, mixing),
-                range(constants.calibration_batches),
-                strict=False,
-            ):
-                batch = batch.to(self.device)
+        drawn = self._train.shuffled(self.config.mixup, order, mixing)
+        first = islice(drawn, constants.calibration_batches)
+        with torch.no_grad(), on_device(first, self.device) as batches:
+            for batch in batches:
                 outputs = micro_batches.forward(self._forward, batch, self._micro_batch)
                 computed = terms_of(batch, outputs, self.centers, constants)
                 initial.append({term: value.item() for term, value in computed.items()})
@@ -177,9 +176,8 @@ class Trainer:
         """
         self.model.eval()
         predictions = []
-        with torch.inference_mode():
-            for batch in batcher.in_order():
-                batch = batch.to(self.device)
+        with torch.inference_mode(), on_device(batcher.in_order(), self.device) as batches:
+            for batch in batches:
                 outputs = micro_batches.forward(self._forward, batch, self._micro_batch)
                 logits = outputs.logits.float()
                 refuse_nonfinite_logits(logits, batch.utterances, self.epoch)
@@ -202,14 +200,15 @@ class Trainer:
         names: list[tuple[Utterance, ...]] = []
         rows: list[Tensor] = []
         order, mixing = self._generators["order"], self._generators["mixing"]
-        for batch in self._train.shuffled(self.config.mixup, order, mixing):
-            batch = batch.to(self.device)
-            self._optimiser.zero_grad(set_to_none=True)
-            self._center_optimiser.zero_grad(set_to_none=True)
-            rows.append(self._backward(batch, weights))
-            self._optimiser.step()
-            self._center_optimiser.step()
-            names.append(batch.utterances)
+        drawn = self._train.shuffled(self.config.mixup, order, mixing)
+        with on_device(drawn, self.device) as batches:
+            for batch in batches:
+                self._optimiser.zero_grad(set_to_none=True)
+                self._center_optimiser.zero_grad(set_to_none=True)
+                rows.append(self._backward(batch, weights))
+                self._optimiser.step()
+                self._center_optimiser.step()
+                names.append(batch.utterances)
         # One transfer an epoch: reading each step's losses would make the CPU wait for the GPU.
         history = torch.stack(rows).cpu().double()  # (steps, 1 + terms)
         refuse_nonfinite_losses(history, ("total", *terms), names, self.epoch)

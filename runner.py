@@ -136,7 +136,7 @@ def _report(options: Namespace) -> int:
         figures = _figures()
         grid = _grid(options, figures)
         from ablation.command_line import study_options
-        from ablation.study import rebuild_report
+        from ablation.report import rebuild_report
 
         report = rebuild_report(grid, figures, study_options(options))
     except (ValueError, OSError) as error:

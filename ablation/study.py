@@ -124,13 +124,6 @@ def _train_and_report(
     )
 
 
-def rebuild_report(grid: Grid, figures: Published, options: Options) -> Report:
-    """The report of what MLflow holds, training nothing and needing no corpus."""
-    scores = read_scores(options.uri, grid)
-    commit = Provenance.here(ROOT).git_commit
-    return write_report(grid, summarise_grid(grid, scores, figures), options.reports, commit)
-
-
 def check_encoder(config: EncoderConfig, pooling: PoolingConfig) -> None:
     """Make sure, before Ray starts, that the encoder is here and fits what is asked of it.
 

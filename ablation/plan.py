@@ -30,6 +30,8 @@ from core.schema import flatten
 
 DEMO = "Demo: synthetic speech and small encoders in the place of corpora and weights."
 DONE = "done"
+UNPACKED = "; --gpus-per-trial auto has no effect without a GPU"
+PACKED = "; more to a GPU where their measured memory allows"
 RULE = "─"
 # Settings that have a column already, or are said with the folds and seeds.
 COVERED = (
@@ -50,6 +52,7 @@ class Wanted:
 
     cpus: float | None = None
     gpus: float | None = None
+    packed: bool = False  # more to a GPU, by their measured memory
     at_once: int | None = None
     address: str | None = None
 
@@ -212,7 +215,8 @@ def slots_of(wanted: Wanted, cpus: float) -> tuple[int, str]:
         share = "a GPU where there are any" if gpus is None else _count(gpus, "GPU")
         limit = f", at most {at_once} at once" if at_once else ""
         where = f"On the Ray cluster at {wanted.address}"
-        return at_once or 0, f"{where}: {_count(cpus, 'CPU')} and {share} for each trial{limit}."
+        text = f"{where}: {_count(cpus, 'CPU')} and {share} for each trial{limit}"
+        return at_once or 0, f"{text}{PACKED if wanted.packed else ''}."
     here_cpus, here_gpus = os.cpu_count() or 1, gpu_count()
     if gpus is None:
         gpus = 1.0 if here_gpus else 0.0
@@ -224,7 +228,8 @@ def slots_of(wanted: Wanted, cpus: float) -> tuple[int, str]:
     if not slots:
         return 0, f"This machine is too small: a trial would take {here}."
     slots = min(slots, at_once or slots)
-    return slots, f"{slots} at once on this machine, each on {here}."
+    more = (PACKED if here_gpus else UNPACKED) if wanted.packed else ""
+    return slots, f"{slots} at once on this machine, each on {here}{more}."
 
 
 def _count(number: float, what: str) -> str:

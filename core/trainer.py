@@ -102,9 +102,11 @@ class Trainer:
                 initial.append({term: value.item() for term, value in computed.items()})
         return losses.calibrate(initial)
 
-    def train_epoch(self) -> EpochMetrics:
+    def train_epoch(self, steps: int | None = None) -> EpochMetrics:
         """Train one epoch and, where a group is held out, judge it there.
 
+        Args:
+            steps: At most so many batches, to see how long they take; None is all of them.
         Raises:
             TrainingError: a loss is NaN or infinite; names the step, the term and the utterances.
         """
@@ -112,7 +114,7 @@ class Trainer:
         started = time.perf_counter()
         self.epoch += 1
         rate = self._set_learning_rates()
-        mean_losses = self._train_batches(weights)
+        mean_losses = self._train_batches(weights, steps)
         validation = None
         if self._validation.utterances:
             scores = self._judge()
@@ -194,13 +196,13 @@ class Trainer:
                     )
         return sorted(predictions, key=lambda prediction: prediction.utterance)
 
-    def _train_batches(self, weights: Mapping[str, float]) -> dict[str, float]:
+    def _train_batches(self, weights: Mapping[str, float], steps: int | None) -> dict[str, float]:
         self.model.train()
         terms = self.config.losses.terms
         names: list[tuple[Utterance, ...]] = []
         rows: list[Tensor] = []
         order, mixing = self._generators["order"], self._generators["mixing"]
-        drawn = self._train.shuffled(self.config.mixup, order, mixing)
+        drawn = islice(self._train.shuffled(self.config.mixup, order, mixing), steps)
         with on_device(drawn, self.device) as batches:
             for batch in batches:
                 self._optimiser.zero_grad(set_to_none=True)

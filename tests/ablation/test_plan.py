@@ -257,6 +257,20 @@ def test_nothing_to_run_takes_no_time(grid_of, lines_of, finish):
             "4 at once on this machine, each on 1 of 16 CPUs and 0.4 of 2 GPUs.",
         ),
         (16, 4, {"gpus": 2.0}, "2 at once on this machine, each on 1 of 16 CPUs and 2 of 4 GPUs."),
+        (
+            16,
+            1,
+            {"packed": True},
+            "1 at once on this machine, each on 1 of 16 CPUs and 1 of 1 GPU; more to a GPU where "
+            "their measured memory allows.",
+        ),
+        (
+            2,
+            0,
+            {"packed": True},
+            "2 at once on this machine, each on 1 of 2 CPUs; --gpus-per-trial auto has no effect "
+            "without a GPU.",
+        ),
         (16, 4, {"gpus": 0.0}, "16 at once on this machine, each on 1 of 16 CPUs."),
         (2, 0, {"cpus": 4.0}, "This machine is too small: a trial would take 4 of 2 CPUs."),
         (

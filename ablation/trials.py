@@ -132,6 +132,8 @@ def run_trials(
 ) -> None:
     """Train every trial that the archive does not hold yet.
 
+    Beside the trainings, time and the driver's memory grow with the number of trials.
+
     Args:
         trials: Configs by run id.
         corpora: Audio by corpus name.

@@ -105,7 +105,8 @@ class Batcher:
 
         Partners come from the whole set, not from the batch, so that a mixture's kind does not
         depend on the batch size (C (LAM) draws them so too). The two generators are apart so that
-        settings that mix and settings that do not see the same order.
+        settings that mix and settings that do not see the same order. Drawing an epoch takes time
+        and memory that grow with the number of utterances; one batch is in memory at a time.
         """
         for indices in self._draw_batches(order):
             hosts = self._batch(indices)

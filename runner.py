@@ -3,6 +3,7 @@
     python runner.py grids/table3.yaml              train what is missing, print and write the table
     python runner.py grids/table3.yaml --demo       the same on synthetic speech: no data, no GPU
     python runner.py grids/table3.yaml --plan       what would run; runs nothing
+        ... --plan --calibrate                      and how long, by a few steps of each kind
     python runner.py report grids/table3.yaml       rebuild the table from MLflow
     python runner.py doctor grids/table3.yaml       what stands between this machine and that run
     python runner.py ui                             browse the runs in MLflow's UI
@@ -17,6 +18,7 @@ import io
 import os
 import shutil
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +31,7 @@ from ablation.arguments import CORPUS_VERBS, UsageError, parse, parser_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ablation.cluster import Resources
     from ablation.grid import Grid
     from ablation.published import Published
     from ablation.report import Report
@@ -79,6 +82,8 @@ def _plan_or_run(options: Namespace) -> int:
         grid = _grid(options, figures)
     except ValueError as error:  # every problem of the file and of the command line
         return _refuse(str(error))
+    if options.calibrate and (status := _calibrate(options, grid)):
+        return status
     return _plan(options, grid) if options.plan else _run(options, grid, figures)
 
 
@@ -91,18 +96,32 @@ def _plan(options: Namespace, grid: "Grid") -> int:
     return FINISHED
 
 
-def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
+def _calibrate(options: Namespace, grid: "Grid") -> int:
+    started = time.perf_counter()
+    resources = _resources(options, grid)
+    from ablation.calibrate import calibrate
+    from ablation.command_line import study_options
+
+    imports_s = time.perf_counter() - started
+    try:
+        calibrate(grid, study_options(options), resources, _console(stderr=True), imports_s)
+    except (ValueError, OSError) as error:  # data, encoders and folders say what is wrong
+        return _refuse(str(error))
+    return FINISHED
+
+
+def _resources(options: Namespace, grid: "Grid") -> "Resources":
+    """What a trial reserves; imports Ray, whose switches must stand by then."""
     if options.address:  # read when Ray is imported: a cluster's nodes need more than loopback
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1"
     from ablation.cluster import Resources
-    from ablation.command_line import study_options
-    from ablation.study import run_study
-    from ablation.trials import Interrupted
+    from ablation.command_line import packs
 
     threads = max(cell.config.training.threads for cell in grid.cells)
-    resources = Resources(
+    return Resources(
         cpus=options.cpus_per_trial or threads,
-        gpus=options.gpus_per_trial,
+        gpus=None if packs(options) else options.gpus_per_trial,
+        packed=packs(options),
         address=options.address,
         at_once=options.max_concurrent,
         checkpoint_epochs=options.checkpoint_epochs,
@@ -110,6 +129,14 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
         micro_batch=options.micro_batch,
         deterministic=options.deterministic,
     )
+
+
+def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
+    resources = _resources(options, grid)
+    from ablation.command_line import study_options
+    from ablation.study import run_study
+    from ablation.trials import Interrupted
+
     console = _console()
     try:
         outcome = run_study(grid, figures, study_options(options), resources, console)
@@ -136,7 +163,7 @@ def _report(options: Namespace) -> int:
         figures = _figures()
         grid = _grid(options, figures)
         from ablation.command_line import study_options
-        from ablation.study import rebuild_report
+        from ablation.report import rebuild_report
 
         report = rebuild_report(grid, figures, study_options(options))
     except (ValueError, OSError) as error:

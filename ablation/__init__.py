@@ -1,6 +1,7 @@
 """From a grid file to a table: expansion, scheduling, tracking, aggregation, reports.
 
-Ray and MLflow read these switches when they are imported, whoever imports them first; hence here.
+Ray and MLflow read these switches when they are imported, whoever imports them first, and torch at
+its first large tensor; hence here. Ray's workers on this machine inherit them.
 """
 
 import os
@@ -15,6 +16,9 @@ for _name, _value in {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # 30 ms and 0.5 MB a trial
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # our own, which stops between two steps
     "TUNE_WARN_THRESHOLD_S": "60",
+    # torch then takes large tensors in pages of 2 MB: the same bits, a quarter less time on the CPU
+    # (measured: a step of Whisper tiny 374 instead of 487 ms).
+    "THP_MEM_ALLOC_ENABLE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",  # else it prints every step of creating its database
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

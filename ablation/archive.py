@@ -6,11 +6,14 @@ lies `cost.json`, small enough to read thousands of for a plan.
 
 import json
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ablation.costs import MAX_S, Cost, kind_of
 from core.config import config_key
 from core.schema import build
 from core.whole_files import whole_file
@@ -19,18 +22,7 @@ if TYPE_CHECKING:  # it needs numpy, and a plan reads costs alone
     from core.result import FoldResult
 
 
-MAX_EPOCH_S = 1e9
-ERRORS, MICRO_BATCH = "error.txt", "micro_batch.txt"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What one finished fold took."""
-
-    config_key: str
-    encoder: str
-    corpus: str
-    epoch_seconds: float = field(metadata={"range": (0.0, MAX_EPOCH_S, False)})
+ERRORS, MICRO_BATCH, START = "error.txt", "micro_batch.txt", "start.txt"
 
 
 class Archive:
@@ -38,6 +30,7 @@ class Archive:
 
     def __init__(self, runs: Path) -> None:
         self._folder = runs / "folds"
+        self._calibrated = runs / "calibration"
 
     def folder(self, run_id: str) -> Path:
         """Where everything about one run lies."""
@@ -51,14 +44,17 @@ class Archive:
         """Whether this fold is finished."""
         return (self.folder(run_id) / "result.json").is_file()
 
-    def save(self, result: "FoldResult") -> None:
-        """Write a finished fold; a reader sees all of it or nothing."""
+    def save(self, result: "FoldResult", around_seconds: float = 0.0) -> None:
+        """Write a finished fold, and what it took beside its epochs; whole or not at all."""
         training = result.config.training
         cost = Cost(
             config_key=config_key(result.config),
             encoder=result.config.encoder.name,
             corpus=result.config.corpus.name,
             epoch_seconds=result.seconds / training.epochs,
+            fold=result.config.fold,
+            kind=kind_of(result.config),
+            around_seconds=around_seconds,
         )
         write_whole(self.folder(result.run_id) / "cost.json", json.dumps(asdict(cost)))
         text = json.dumps(result.to_dict(), allow_nan=False, separators=(",", ":"))
@@ -120,12 +116,31 @@ class Archive:
 
     def costs(self) -> list[Cost]:
         """What each finished fold cost; a file that is no cost is of no use and left out."""
-        found = []
-        for path in sorted(self._folder.glob("*/cost.json")):
-            if (path.parent / "result.json").is_file():
-                with suppress(OSError, ValueError, TypeError):
-                    found.append(build(Cost, json.loads(path.read_bytes())))
-        return found
+        paths = sorted(self._folder.glob("*/cost.json"))
+        return _read_costs(path for path in paths if (path.parent / "result.json").is_file())
+
+    def note_calibration(self, costs: Iterable[Cost], start_seconds: float) -> None:
+        """Keep what folds would cost, and how long a study takes to start."""
+        for cost in costs:
+            write_whole(self._calibrated / f"{cost.config_key}.json", json.dumps(asdict(cost)))
+        write_whole(self._calibrated / START, json.dumps(start_seconds))
+
+    def calibrated(self) -> tuple[list[Cost], float]:
+        """What the last calibrations say: the costs of folds, and the seconds of a start."""
+        paths = sorted(self._calibrated.glob("*.json"))
+        start_seconds = 0.0
+        with suppress(OSError, ValueError):  # there is none, or it holds no number
+            noted = float((self._calibrated / START).read_bytes()[:30])
+            start_seconds = min(max(noted, 0.0), MAX_S) if isfinite(noted) else 0.0
+        return _read_costs(paths), start_seconds
+
+
+def _read_costs(paths: Iterable[Path]) -> list[Cost]:
+    found = []
+    for path in paths:
+        with suppress(OSError, ValueError, TypeError):
+            found.append(build(Cost, json.loads(path.read_bytes())))
+    return found
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -11,9 +11,9 @@ from ablation.argument_types import (
     count,
     epochs,
     fold,
+    gpu_share,
     retries,
     seeds,
-    share,
     share_above_0,
 )
 from core.corpora.catalog import CORPORA
@@ -28,6 +28,11 @@ def add_run(parser: ArgumentParser, verb: str) -> None:
     if verb == "run":
         group.add_argument(
             "--plan", action="store_true", help="say what would run, and run nothing"
+        )
+        group.add_argument(
+            "--calibrate",
+            action="store_true",
+            help="with --plan: train a few steps of every kind of trial, to say how long",
         )
     group.add_argument("--only", nargs="+", default=[], metavar="ROW", help="train these rows now")
     group.add_argument(
@@ -53,9 +58,10 @@ def add_resources(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("resources")
     group.add_argument(
         "--gpus-per-trial",
-        type=share,
-        metavar="N",
-        help="0.5 puts two trials on a GPU (default 1 where there is one)",
+        type=gpu_share,
+        metavar="N|auto",
+        help="0.5 puts two trials on a GPU, auto as many as its memory holds (default 1 where "
+        "there is one)",
     )
     group.add_argument(
         "--cpus-per-trial",

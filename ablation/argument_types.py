@@ -5,6 +5,7 @@ Imports nothing that takes time: --help answers at once.
 
 from argparse import ArgumentTypeError
 
+AUTO = "auto"
 MAX_SHARE = 1024.0  # CPUs or GPUs of one trial
 MAX_COUNT = 100_000
 MAX_RETRIES = 100
@@ -36,6 +37,16 @@ def share(text: str) -> float:
     if not 0 <= value <= MAX_SHARE:
         raise ArgumentTypeError(f"must be a number in 0..{MAX_SHARE:g}, got {text!r}")
     return value
+
+
+def gpu_share(text: str) -> float | str:
+    """As `share`, or AUTO: as many trials to a GPU as its memory holds."""
+    if text == AUTO:
+        return text
+    try:
+        return share(text)
+    except ArgumentTypeError as error:
+        raise ArgumentTypeError(str(error).replace("must be", f"must be {AUTO!r} or", 1)) from None
 
 
 def share_above_0(text: str) -> float:

@@ -71,6 +71,8 @@ def parse(words: Sequence[str]) -> tuple[str, argparse.Namespace]:
         _check_no_study(options, parser)
     elif verb != "ui":
         _check_grid(options.grid, parser)
+    if getattr(options, "calibrate", False) and not options.plan:
+        parser.error("--calibrate needs --plan, as in: runner.py GRID --plan --calibrate")
     if strangers:
         parser.error(_strange(strangers[0], verb, parser))
     return verb, options

@@ -1,12 +1,19 @@
 """Where trials run: Ray on this machine, on loopback only, or a cluster that the user names."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import ray
+
+Item = TypeVar("Item")
+Shared = TypeVar("Shared")
+Result = TypeVar("Result")
+
+PASSED_ON = ("THP_MEM_ALLOC_ENABLE",)  # switches that the workers of a user's cluster need as well
 
 
 class ClusterError(ConnectionError):
@@ -19,6 +26,7 @@ class Resources:
 
     cpus: float
     gpus: float | None = None  # None: a whole one each where the cluster has any
+    packed: bool = False  # on a GPU as many as its memory holds, by measuring; then gpus is None
     address: str | None = None  # of a running Ray cluster; None starts one on this machine
     at_once: int | None = None  # at most so many trials beside one another
     checkpoint_epochs: int = 1  # a checkpoint after every so many epochs; 0: none
@@ -44,7 +52,7 @@ def cluster(resources: Resources) -> Iterator[float]:
             include_dashboard=None if resources.address else False,
             log_to_driver=False,
             logging_level="ERROR",
-            runtime_env={"env_vars": {"PYTHONPATH": here}} if resources.address else None,
+            runtime_env={"env_vars": _passed_on(here)} if resources.address else None,
         )
     except Exception as error:  # of a slow start Ray raises no narrower one
         ray.shutdown()
@@ -57,6 +65,34 @@ def cluster(resources: Resources) -> Iterator[float]:
         yield gpus_per_trial(resources, ray.cluster_resources())
     finally:
         ray.shutdown()
+
+
+def each(
+    work: Callable[[Item, Shared], Result],
+    items: Sequence[Item],
+    shared: Shared,
+    share: tuple[float, float],
+    *,
+    fresh: bool = False,
+) -> list[Result]:
+    """What a function makes of each item, in Ray's workers, as many at once as there is room for.
+
+    Args:
+        shared: Handed to every call, once to a node.
+        share: CPUs and GPUs of one call.
+        fresh: Whether each call has a process of its own, which ends with it.
+    """
+    cpus, gpus = share
+    limits = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
+    remote = ray.remote(**limits, max_calls=1 if fresh else 0)(work)
+    held = ray.put(shared)
+    return list(ray.get([remote.remote(item, held) for item in items]))
+
+
+def _passed_on(here: str) -> dict[str, str]:
+    """What the workers of a cluster that was started without us are given."""
+    switches = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {"PYTHONPATH": here, **switches}
 
 
 def gpus_per_trial(resources: Resources, there: Mapping[str, float]) -> float:

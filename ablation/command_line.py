@@ -3,6 +3,7 @@
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from ablation.argument_types import AUTO
 from ablation.options import Options
 from core.schema import suggest
 
@@ -97,7 +98,13 @@ def wanted_resources(options: Namespace) -> "Wanted":
 
     return Wanted(
         cpus=options.cpus_per_trial,
-        gpus=options.gpus_per_trial,
+        gpus=None if packs(options) else options.gpus_per_trial,
+        packed=packs(options),
         at_once=options.max_concurrent,
         address=options.address,
     )
+
+
+def packs(options: Namespace) -> bool:
+    """Whether trials are to share a GPU by their measured memory."""
+    return bool(options.gpus_per_trial == AUTO)

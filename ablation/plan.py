@@ -7,10 +7,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from textwrap import wrap
 
-from ablation.archive import Archive, Cost
+from ablation.archive import Archive
 from ablation.columns import (
     GAP,
     LOSSES,
@@ -23,6 +22,7 @@ from ablation.columns import (
     row_room,
     setting_columns,
 )
+from ablation.costs import Estimator, makespan
 from ablation.grid import Cell, Grid
 from ablation.options import Options
 from core.config import config_keys
@@ -30,6 +30,8 @@ from core.schema import flatten
 
 DEMO = "Demo: synthetic speech and small encoders in the place of corpora and weights."
 DONE = "done"
+UNPACKED = "; --gpus-per-trial auto has no effect without a GPU"
+PACKED = "; more to a GPU where their measured memory allows"
 RULE = "─"
 # Settings that have a column already, or are said with the folds and seeds.
 COVERED = (
@@ -50,6 +52,7 @@ class Wanted:
 
     cpus: float | None = None
     gpus: float | None = None
+    packed: bool = False  # more to a GPU, by their measured memory
     at_once: int | None = None
     address: str | None = None
 
@@ -60,17 +63,31 @@ class _Work:
 
     cell: Cell
     finished: int
-    to_run: int
+    folds: tuple[int, ...]  # to run, once for each seed
     shared: int  # to run too, as the same experiment under an earlier row's name
+
+    @property
+    def to_run(self) -> int:
+        return len(self.folds)
 
     @property
     def total(self) -> int:
         return self.cell.folds * len(self.cell.seeds)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of times: from finished folds; from a calibration, and then of a start too."""
+
+    finished: Estimator
+    calibrated: Estimator
+    start_s: float
+
+
 def plan_text(grid: Grid, options: Options, wanted: Wanted, width: int) -> str:
     """Every row of the grid with what is to run, and the whole with its likely time."""
-    costs = Archive(options.runs).costs()
+    archive = Archive(options.runs)
+    costs, (calibrated, start_s) = archive.costs(), archive.calibrated()
     finished = {cost.config_key for cost in costs}
     planned: set[str] = set()
     works = [_work(cell, options, finished, planned) for cell in grid.cells]
@@ -82,7 +99,8 @@ def plan_text(grid: Grid, options: Options, wanted: Wanted, width: int) -> str:
         summary.append(f"A wider terminal also shows {', '.join(hidden)}.")
     threads = max(cell.config.training.threads for cell in grid.cells)
     slots, resources = slots_of(wanted, wanted.cpus or threads)
-    summary += [_counts(works), resources, _time(works, costs, slots)]
+    known = _Known(Estimator(costs), Estimator(calibrated), start_s)
+    summary += [_counts(works), resources, _time(works, known, slots)]
     return "\n".join([*_wrapped(said, width), *_lines(chosen, width), *_wrapped(summary, width)])
 
 
@@ -94,17 +112,18 @@ def _wrapped(texts: Iterable[str], width: int) -> Iterator[str]:
 def _work(cell: Cell, options: Options, finished: set[str], planned: set[str]) -> _Work:
     runs = cell.runs()
     keys = config_keys(cell.config, runs)
-    open_keys = [
-        key
+    open_folds = {
+        key: fold
         for (fold, _), key in zip(runs, keys, strict=True)
         if key not in finished
         and (not options.only or cell.row in options.only)
         and (not options.folds or fold in options.folds)
-    ]
-    new = set(open_keys) - planned
-    planned |= new
+    }
+    new = tuple(fold for key, fold in open_folds.items() if key not in planned)
+    shared = len(open_folds) - len(new)
+    planned.update(open_folds)
     done = sum(key in finished for key in keys)
-    return _Work(cell, finished=done, to_run=len(new), shared=len(open_keys) - len(new))
+    return _Work(cell, finished=done, folds=new, shared=shared)
 
 
 def _settings(cells: Sequence[Cell]) -> list[Column]:
@@ -196,7 +215,8 @@ def slots_of(wanted: Wanted, cpus: float) -> tuple[int, str]:
         share = "a GPU where there are any" if gpus is None else _count(gpus, "GPU")
         limit = f", at most {at_once} at once" if at_once else ""
         where = f"On the Ray cluster at {wanted.address}"
-        return at_once or 0, f"{where}: {_count(cpus, 'CPU')} and {share} for each trial{limit}."
+        text = f"{where}: {_count(cpus, 'CPU')} and {share} for each trial{limit}"
+        return at_once or 0, f"{text}{PACKED if wanted.packed else ''}."
     here_cpus, here_gpus = os.cpu_count() or 1, gpu_count()
     if gpus is None:
         gpus = 1.0 if here_gpus else 0.0
@@ -208,7 +228,8 @@ def slots_of(wanted: Wanted, cpus: float) -> tuple[int, str]:
     if not slots:
         return 0, f"This machine is too small: a trial would take {here}."
     slots = min(slots, at_once or slots)
-    return slots, f"{slots} at once on this machine, each on {here}."
+    more = (PACKED if here_gpus else UNPACKED) if wanted.packed else ""
+    return slots, f"{slots} at once on this machine, each on {here}{more}."
 
 
 def _count(number: float, what: str) -> str:
@@ -225,39 +246,49 @@ def gpu_count() -> int:
     return min(count, sum(name.strip() not in ("", "-1") for name in visible.split(",")))
 
 
-def _time(works: Sequence[_Work], costs: Sequence[Cost], slots: int) -> str:
-    """From the median epoch of finished folds with the same encoder and corpus."""
-    seen: dict[tuple[str, str], list[float]] = {}
-    for cost in costs:
-        seen.setdefault((cost.encoder, cost.corpus), []).append(cost.epoch_seconds)
-    typical = {key: median(seconds) for key, seconds in seen.items()}
-    trials = [pair for work in works for pair in _seconds(work, typical)]
-    if not trials:
+def _time(works: Sequence[_Work], known: _Known, slots: int) -> str:
+    """Each row by its own finished folds, else by a calibration, else by the nearest row's."""
+    if not any(work.folds for work in works):
         return "Time: none, nothing is to run."
-    known = [seconds for _, seconds in trials if seconds is not None]
-    unknown = dict.fromkeys(name for name, seconds in trials if seconds is None)
-    if not known:
+    trials: list[float] = []
+    unknown: dict[str, None] = {}
+    sources: dict[str, None] = {}
+    for work in works:
+        if not work.folds:
+            continue
+        source, seconds = _seconds(work, known)
+        if seconds is None:
+            config = work.cell.config
+            unknown[f"{encoder_name(config.encoder.name)} on {config.corpus.name}"] = None
+        else:
+            sources[source] = None
+            trials += seconds
+    if not trials:
         return f"Time: unknown until a first fold of {', '.join(unknown)} has finished."
     if slots:
-        spread = max(sum(known) / min(slots, len(trials)), max(known))
-        text = f"Time: about {clock(spread)}"
+        text = f"Time: about {clock(known.start_s + makespan(trials, slots))}"
     else:
-        text = f"Time: about {clock(sum(known))} one after another"
-    text += ", by the epochs of finished folds"
+        text = f"Time: about {clock(known.start_s + sum(trials))} one after another"
+    text += f", by {' and '.join(sources)}"
     if unknown:
         text += f", and unknown for {', '.join(unknown)} until a first fold has finished"
     return f"{text}."
 
 
-def _seconds(
-    work: _Work, typical: dict[tuple[str, str], float]
-) -> Iterator[tuple[str, float | None]]:
-    """The likely time of each fold to run, None where nothing like it has finished yet."""
-    encoder, corpus = work.cell.config.encoder.name, work.cell.config.corpus.name
-    epoch = typical.get((encoder, corpus))
-    seconds = None if epoch is None else epoch * work.cell.config.training.epochs
-    for _ in range(work.to_run):
-        yield f"{encoder_name(encoder)} on {corpus}", seconds
+def _seconds(work: _Work, known: _Known) -> tuple[str, list[float] | None]:
+    """By what a row's folds are estimated, and the time of each; None where nothing is known."""
+    config = work.cell.config
+    for source, estimator, alike in (
+        ("the epochs of finished folds", known.finished, True),
+        ("a calibration", known.calibrated, True),
+        ("the epochs of finished folds", known.finished, False),
+        ("a calibration", known.calibrated, False),
+    ):
+        if not alike or estimator.knows(config):
+            seconds = estimator.seconds(config, work.folds)
+            if seconds is not None:
+                return source, seconds
+    return "", None
 
 
 def _value(value: object) -> str:

@@ -7,9 +7,13 @@ from pathlib import Path
 from ablation.aggregate import Summary, results_document, results_text, summarise
 from ablation.archive import write_whole
 from ablation.grid import Grid
+from ablation.options import Options
+from ablation.provenance import git_commit as commit_of
 from ablation.published import Published
 from ablation.scores import FoldScore
 from ablation.tables import markdown
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,16 @@ def summarise_grid(
             else figures.lookup(cell.published, cell.config.corpus.name, cell.config.encoder.name),
         )
         for cell in grid.cells
+    )
+
+
+def rebuild_report(grid: Grid, figures: Published, options: Options) -> Report:
+    """The report of what MLflow holds, training nothing and needing no corpus."""
+    from ablation.tracking import read_scores  # takes seconds, which a run has paid already
+
+    scores = read_scores(options.uri, grid)
+    return write_report(
+        grid, summarise_grid(grid, scores, figures), options.reports, commit_of(ROOT)
     )
 
 

@@ -1,7 +1,7 @@
 """What the tables need of one finished fold, small enough to travel in MLflow's tags."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from core.schema import ConfigError, Problem, build, show
@@ -79,9 +79,12 @@ class FoldScore:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` of them is this score again."""
-        speakers = {name: asdict(self.speakers[name]) for name in sorted(self.speakers)}
-        confusion = [list(counts) for counts in self.confusion]
-        return asdict(self) | {"speakers": speakers, "confusion": confusion}
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        speakers = {
+            name: {"n": one.n, "wa": one.wa, "ua": one.ua}
+            for name, one in sorted(self.speakers.items())
+        }
+        return plain | {"speakers": speakers, "confusion": list(map(list, self.confusion))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "FoldScore":

@@ -28,6 +28,7 @@ from core.checkpoints import fetch, fingerprint, geometry
 from core.config import EncoderConfig, PoolingConfig, RunConfig, run_id
 from core.corpora.corpus import Corpus
 from core.corpora.utterance import CorpusError
+from core.devices import best_device
 from core.fold import CorpusAudio
 from core.result import EpochMetrics
 
@@ -56,7 +57,10 @@ def run_study(
     """
     for encoder, pooling in dict.fromkeys((c.config.encoder, c.config.pooling) for c in grid.cells):
         check_encoder(encoder, pooling)
-    corpora = _corpora(grid, options, console)
+    if resources.packed and not resources.address and best_device().type != "cuda":
+        text = "--gpus-per-trial auto has no effect: this process sees no GPU"
+        console.print(Text(text, style="yellow"), soft_wrap=True)
+    corpora = open_corpora(grid, options, console)
 
     def waits(holder: str) -> None:
         text = f"{holder} is at work on {grid.study} in {options.runs}; waiting for its end"
@@ -74,7 +78,7 @@ def _train_and_report(
     resources: Resources,
     console: Console,
 ) -> Outcome:
-    named = _by_run_id(grid.trials(), corpora)
+    named = trials_by_run_id(grid.trials(), corpora)
     archive = Archive(options.runs)
     provenance = Provenance.here(ROOT)
     recorder = Recorder(
@@ -83,7 +87,7 @@ def _train_and_report(
         archive,
         lambda remark: console.print(Text(remark, style="yellow"), soft_wrap=True),
     )
-    wanted = {key: group for key, group in named.items() if _is_wanted(group, options)}
+    wanted = {key: group for key, group in named.items() if is_wanted(group, options)}
     if options.fresh:
         for key in wanted:
             archive.forget(key)
@@ -99,7 +103,7 @@ def _train_and_report(
     configs = longest_first({key: group[0].config for key, group in missing.items()})
     try:
         if missing:
-            _encode(configs.values(), corpora, console)
+            store_frames(configs.values(), corpora, console)
             with display.shown():
                 run_trials(
                     configs,
@@ -122,13 +126,6 @@ def _train_and_report(
         failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),
         tracking_problems=tuple(recorder.problems),
     )
-
-
-def rebuild_report(grid: Grid, figures: Published, options: Options) -> Report:
-    """The report of what MLflow holds, training nothing and needing no corpus."""
-    scores = read_scores(options.uri, grid)
-    commit = Provenance.here(ROOT).git_commit
-    return write_report(grid, summarise_grid(grid, scores, figures), options.reports, commit)
 
 
 def check_encoder(config: EncoderConfig, pooling: PoolingConfig) -> None:
@@ -173,7 +170,7 @@ class Listeners:
             listener.trial_failed(run_id, reason)
 
 
-def _corpora(grid: Grid, options: Options, console: Console) -> dict[str, CorpusAudio]:
+def open_corpora(grid: Grid, options: Options, console: Console) -> dict[str, CorpusAudio]:
     """Every corpus that is at hand; one that is not leaves its rows of the table empty.
 
     Raises:
@@ -226,7 +223,7 @@ def _corpus(corpus: Corpus, grid: Grid, options: Options, console: Console) -> C
     return audio
 
 
-def _encode(
+def store_frames(
     configs: Iterable[RunConfig], corpora: Mapping[str, CorpusAudio], console: Console
 ) -> None:
     """Compute, before Ray takes the machine, the frames that frozen encoders give all trials."""
@@ -254,7 +251,7 @@ def _accept(
     console.print(Text(f"{corpus.name}: {differences}", style="yellow"))
 
 
-def _by_run_id(
+def trials_by_run_id(
     trials: Iterable[Trial], corpora: Mapping[str, CorpusAudio]
 ) -> dict[str, list[Trial]]:
     """Trials by identity; rows that are the same experiment share one training."""
@@ -291,6 +288,6 @@ def _scores(
     ]
 
 
-def _is_wanted(group: list[Trial], options: Options) -> bool:
+def is_wanted(group: list[Trial], options: Options) -> bool:
     rows = not options.only or any(trial.row in options.only for trial in group)
     return rows and (not options.folds or group[0].config.fold in options.folds)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import create_sqlalchemy_engine
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
@@ -25,6 +26,13 @@ from mlflow.utils.mlflow_tags import (
 
 from ablation import logged
 from ablation.aggregate import Summary
+from ablation.finished import (
+    FinishedFold,
+    TrackingError,
+    few_collections,
+    read_finished,
+    scores_of,
+)
 from ablation.grid import Grid, Trial
 from ablation.outages import described
 from ablation.provenance import Provenance
@@ -34,11 +42,9 @@ from core.config import config_key
 from core.result import EpochMetrics, FoldResult
 from core.schema import flatten
 
+__all__ = ["Tracker", "TrackingError", "read_scores"]
+
 _Identity = tuple[str, str, str]  # level; row; a fold's run id or a row's corpus
-
-
-class TrackingError(ValueError):
-    """MLflow does not answer, or holds what this program did not write."""
 
 
 # The UI then opens on runs and their metrics, not on its pages for language models.
@@ -56,6 +62,7 @@ class Tracker:
 
     def __init__(self, uri: str, grid: Grid, runs: Path, provenance: Provenance) -> None:
         self._client = MlflowClient(tracking_uri=uri)
+        self._uri = uri
         self._grid = grid
         self._provenance = provenance
         self._experiment = self._find_experiment(uri, runs)
@@ -68,9 +75,8 @@ class Tracker:
 
     def finished(self) -> dict[tuple[str, str], int]:
         """(row, run id) of every fold that MLflow holds whole; when its last epoch ended, in ms."""
-        query = "tags.level = 'fold' and status = 'FINISHED'"
-        found = _search(self._client, self._experiment, query)
-        return {(run.data.tags["row"], run.data.tags["run_id"]): run.info.end_time for run in found}
+        found = _finished(self._client, self._uri, self._experiment)
+        return {(fold.tags["row"], fold.tags["run_id"]): fold.ended_ms for fold in found}
 
     def start(self, trial: Trial, run_id: str) -> None:
         """Open a fold's run under its row; what an interrupted one left open goes first."""
@@ -249,37 +255,30 @@ def read_scores(uri: str, grid: Grid, run_ids: Iterable[str] | None = None) -> l
         experiment = client.get_experiment_by_name(grid.study)
         if experiment is None:
             return []
-        # Newest first, as MLflow sorts them.
-        runs = _search(
-            client, experiment.experiment_id, "tags.level = 'fold' and status = 'FINISHED'"
-        )
+        folds = _finished(client, uri, experiment.experiment_id)
     except Exception as error:  # MLflow passes on whatever its database or its server raise
         text = f"MLflow at {uri} can't be read: {described(error)}"
         raise TrackingError(redacted(text)) from error
-    wanted = {(trial.row, config_key(trial.config)) for trial in grid.trials()}
-    exact = None if run_ids is None else set(run_ids)
-    found: dict[tuple[str, str], FoldScore] = {}
-    for run in runs:
-        tags = run.data.tags
-        key = (tags.get("row", ""), tags.get("config_key", ""))
-        if key in wanted and key not in found and (exact is None or tags.get("run_id") in exact):
-            found[key] = _score(run)
-    return list(found.values())
+    return scores_of(folds, grid, run_ids)
+
+
+def _finished(client: MlflowClient, uri: str, experiment: str) -> list[FinishedFold]:
+    """Every finished fold, newest first: of a database in one query, of a server by its search."""
+    if uri.startswith(DATABASES):
+        engine = create_sqlalchemy_engine(uri)
+        try:
+            return read_finished(engine, experiment)
+        finally:
+            engine.dispose()
+    with few_collections():
+        found = _search(client, experiment, "tags.level = 'fold' and status = 'FINISHED'")
+        return [FinishedFold(run.info.run_id, run.info.end_time, run.data.tags) for run in found]
 
 
 def _identity(run: Run) -> _Identity:
     tags = run.data.tags
     level = tags.get("level", "")
     return level, tags.get("row", ""), tags.get("run_id" if level == "fold" else "corpus", "")
-
-
-def _score(run: Run) -> FoldScore:
-    try:
-        return logged.score_of(run.data.tags)
-    except ValueError as error:
-        raise TrackingError(
-            f"MLflow run {run.info.run_id} must hold a fold's score: {error}"
-        ) from error
 
 
 def _search(client: MlflowClient, experiment: str, query: str) -> list[Run]:

@@ -4,6 +4,7 @@ Tune schedules and retries; what is finished is decided by the archive, not by T
 """
 
 import os
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -43,6 +44,8 @@ class FoldTrainable(tune.Trainable):
         if resources.deterministic:
             use_deterministic_kernels()
         self._fold: Fold | None = None
+        self._started = 0.0  # when the fold was built, and the epochs that it then had
+        self._resumed = 0
         self._assign(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -91,6 +94,7 @@ class FoldTrainable(tune.Trainable):
         folder = self._archive.checkpoints(self._run_id)
         if self._fold is None:
             corpus = self._corpora[self._config.corpus.name]
+            self._started = time.perf_counter()
             free_memory()  # of the fold before, and of one that took too much
             self._fold = Fold(
                 self._config,
@@ -99,13 +103,17 @@ class FoldTrainable(tune.Trainable):
                 self._archive.micro_batch(self._run_id, self._micro_batch),
             )
             report["remarks"] = self._fold.resume(folder)
-            if epochs := len(self._fold.history):
+            self._resumed = len(self._fold.history)
+            if epochs := self._resumed:
                 report["remarks"].append(f"goes on after epoch {epochs}")
         fold = self._fold
         if not fold.finished:  # it is where the process was killed after the last checkpoint
             report["metrics"] = asdict(fold.step())
         if fold.finished:
-            self._archive.save(fold.result())
+            result = fold.result()
+            trained = sum(epoch.seconds for epoch in fold.history[self._resumed :])
+            around = time.perf_counter() - self._started - trained
+            self._archive.save(result, max(around, 0.0))
             discard(folder)
             self._fold = None
             report["done"] = True

@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from ablation.archive import Archive
 from ablation.cluster import Resources, cluster
+from ablation.packing import gpu_shares
 from ablation.trainable import FoldTrainable
 from core.config import RunConfig
 from core.fold import CorpusAudio
@@ -93,6 +94,10 @@ class _Follower(Callback):
         log = self._archive.log_failure(_run_id(trial), str(trial.get_error() or ""))
         self._close(trial, f"{_reason(trial)} (see {log})")
 
+    def remarked(self, run_id: str, remark: str) -> None:
+        """Pass on what is found out of a trial before it starts."""
+        self._listener.trial_remarked(run_id, remark)
+
     def lost_memory(self, limits: Mapping[str, tuple[int | None, int]]) -> None:
         """Let every trial under way take less, or fail where it can't.
 
@@ -126,6 +131,8 @@ def run_trials(
     listener: Listener,
 ) -> None:
     """Train every trial that the archive does not hold yet.
+
+    Beside the trainings, time and the driver's memory grow with the number of trials.
 
     Args:
         trials: Configs by run id.
@@ -172,8 +179,11 @@ def _fit(
             here=Path.cwd(),
             resources=resources,
         )
+        shares = {}
+        if resources.packed and gpus:
+            shares = gpu_shares(trials, corpora, resources, follower.remarked)
         tune.Tuner(
-            tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": gpus}),
+            tune.with_resources(trainable, _request(resources.cpus, gpus, shares)),
             param_space={"trial": tune.grid_search(listed)},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=resources.at_once),
             run_config=tune.RunConfig(
@@ -186,6 +196,15 @@ def _fit(
                 verbose=0,
             ),
         ).fit()
+
+
+def _request(cpus: float, gpus: float, shares: Mapping[str, float]) -> Any:
+    """What trials reserve: all the same, or each its own share of a GPU."""
+    if not shares:
+        return {"cpu": cpus, "gpu": gpus}
+    return lambda config: tune.PlacementGroupFactory(
+        [{"CPU": cpus, "GPU": shares[config["trial"]["run_id"]]}]
+    )
 
 
 class _Signals:

@@ -47,6 +47,15 @@ class Batch:
             self.utterances,
         )
 
+    def pin(self) -> "Batch":
+        """The same batch in page-locked memory, from which a GPU copies while it computes."""
+        return Batch(
+            self.inputs.pin_memory(),
+            self.lengths.pin_memory(),
+            self.soft_labels.pin_memory(),
+            self.utterances,
+        )
+
     def split(self, size: int) -> list["Batch"]:
         """The same utterances, at most so many a part, padded as they are here."""
         return [
@@ -107,7 +116,9 @@ class Batcher:
 
         Partners come from the whole set, not from the batch, so that a mixture's kind does not
         depend on the batch size (C (LAM) draws them so too). The generators are apart so that
-        settings that mix, or speed up, and settings that do not see the same order.
+        settings that mix, or speed up, and settings that do not see the same order. Drawing an
+        epoch takes time and memory that grow with the number of utterances; one batch is in memory
+        at a time.
         """
         spoken = self._draw_speeds(speeding)
         for indices in self._draw_batches(order, spoken.lengths):

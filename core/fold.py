@@ -85,11 +85,7 @@ class Fold:
         self.config = config
         self.history: list[EpochMetrics] = []
         self._corpus = corpus
-        inputs: Inputs = (
-            open_frames(config, store, device)
-            if config.stores_frames
-            else Clips(store, config.audio)
-        )
+        inputs = inputs_of(config, store, device)
         self._trainer = Trainer(
             config, parts.train, parts.validation, inputs, corpus.classes, device, micro_batch
         )
@@ -248,6 +244,13 @@ class Fold:
             oracle={"wa": scores.wa, "ua": scores.ua},
             seconds=metrics.seconds + time.perf_counter() - started,
         )
+
+
+def inputs_of(config: RunConfig, store: AudioStore, device: torch.device) -> Inputs:
+    """What batches are cut from under a setting."""
+    if config.stores_frames:
+        return open_frames(config, store, device)
+    return Clips(store, config.audio)
 
 
 def run_fold(

@@ -91,7 +91,8 @@ def supervised_contrastive(
     """Pull together all frames of one class in the batch, push apart all others.
 
     Each real frame is an anchor i: A(i) is every other real frame of the batch, P(i) those of its
-    class. The mean runs over the anchors that have a positive; without any, the loss is 0.
+    class. The mean runs over the anchors that have a positive; without any, the loss is 0. Time
+    grows with the square of the frames, memory with the frames.
 
     Args:
         frames: (B, T, d) float. Frames after `broadcast_context`.

@@ -84,6 +84,8 @@ class AudioStore:
     def open(cls, folder: Path, fingerprint: str) -> "AudioStore":
         """Map the store of this fingerprint.
 
+        Time and memory grow with the number of utterances, not with their length.
+
         Raises:
             ValueError: no complete store of this fingerprint and this code's format is there.
         """

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from core.metrics import Scores, score
 from core.model import EmotionModel, Outputs
 from core.nonfinite import TrainingError, refuse_nonfinite_logits, refuse_nonfinite_losses
 from core.objective import terms_of
+from core.prefetch import on_device
 from core.result import EpochMetrics, Prediction
 from core.training_state import (
     Progress,
@@ -92,21 +94,20 @@ class Trainer:
         copies = (self._generators[name].clone_state() for name in DRAWS)
         initial = []
         self.model.eval()
-        with torch.no_grad():
-            for batch, _ in zip(
-                self._train.shuffled(self.config.mixup, *copies),
-                range(constants.calibration_batches),
-                strict=False,
-            ):
-                batch = batch.to(self.device)
+        drawn = self._train.shuffled(self.config.mixup, *copies)
+        first = islice(drawn, constants.calibration_batches)
+        with torch.no_grad(), on_device(first, self.device) as batches:
+            for batch in batches:
                 outputs = micro_batches.forward(self._forward, batch, self._micro_batch)
                 computed = terms_of(batch, outputs, self.centers, constants)
                 initial.append({term: value.item() for term, value in computed.items()})
         return losses.calibrate(initial)
 
-    def train_epoch(self) -> EpochMetrics:
+    def train_epoch(self, steps: int | None = None) -> EpochMetrics:
         """Train one epoch and, where a group is held out, judge it there.
 
+        Args:
+            steps: At most so many batches, to see how long they take; None is all of them.
         Raises:
             TrainingError: a loss is NaN or infinite; names the step, the term and the utterances.
         """
@@ -114,7 +115,7 @@ class Trainer:
         started = time.perf_counter()
         self.epoch += 1
         rate = self._set_learning_rates()
-        mean_losses = self._train_batches(weights)
+        mean_losses = self._train_batches(weights, steps)
         validation = None
         if self._validation.utterances:
             scores = self._judge()
@@ -178,9 +179,8 @@ class Trainer:
         """
         self.model.eval()
         predictions = []
-        with torch.inference_mode():
-            for batch in batcher.in_order():
-                batch = batch.to(self.device)
+        with torch.inference_mode(), on_device(batcher.in_order(), self.device) as batches:
+            for batch in batches:
                 outputs = micro_batches.forward(self._forward, batch, self._micro_batch)
                 logits = outputs.logits.float()
                 refuse_nonfinite_logits(logits, batch.utterances, self.epoch)
@@ -197,20 +197,21 @@ class Trainer:
                     )
         return sorted(predictions, key=lambda prediction: prediction.utterance)
 
-    def _train_batches(self, weights: Mapping[str, float]) -> dict[str, float]:
+    def _train_batches(self, weights: Mapping[str, float], steps: int | None) -> dict[str, float]:
         self.model.train()
         terms = self.config.losses.terms
         names: list[tuple[Utterance, ...]] = []
         rows: list[Tensor] = []
         draws = (self._generators[name] for name in DRAWS)
-        for batch in self._train.shuffled(self.config.mixup, *draws):
-            batch = batch.to(self.device)
-            self._optimiser.zero_grad(set_to_none=True)
-            self._center_optimiser.zero_grad(set_to_none=True)
-            rows.append(self._backward(batch, weights))
-            self._optimiser.step()
-            self._center_optimiser.step()
-            names.append(batch.utterances)
+        drawn = islice(self._train.shuffled(self.config.mixup, *draws), steps)
+        with on_device(drawn, self.device) as batches:
+            for batch in batches:
+                self._optimiser.zero_grad(set_to_none=True)
+                self._center_optimiser.zero_grad(set_to_none=True)
+                rows.append(self._backward(batch, weights))
+                self._optimiser.step()
+                self._center_optimiser.step()
+                names.append(batch.utterances)
         # One transfer an epoch: reading each step's losses would make the CPU wait for the GPU.
         history = torch.stack(rows).cpu().double()  # (steps, 1 + terms)
         refuse_nonfinite_losses(history, ("total", *terms), names, self.epoch)

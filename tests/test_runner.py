@@ -179,7 +179,7 @@ def test_other_seeds_are_refused(refusal, text):
         ([TABLE_3, "--fold", "x"], "--fold: must be a whole number in 1..1000, got 'x'"),
         (
             ["grids/table3.yaml", "--gpus-per-trial", "nan"],
-            "--gpus-per-trial: must be a number in 0..1024, got 'nan'",
+            "--gpus-per-trial: must be 'auto' or a number in 0..1024, got 'nan'",
         ),
         (
             ["grids/table3.yaml", "--cpus-per-trial", "0"],
@@ -203,6 +203,14 @@ def test_other_seeds_are_refused(refusal, text):
         (
             [TABLE_3, "--micro-batch", "all"],
             "--micro-batch: must be a whole number in 1..100000, got 'all'",
+        ),
+        (
+            [TABLE_3, "--gpus-per-trial", "all"],
+            "--gpus-per-trial: must be 'auto' or a number in 0..1024, got 'all'",
+        ),
+        (
+            [TABLE_3, "--calibrate"],
+            "--calibrate needs --plan, as in: runner.py GRID --plan --calibrate",
         ),
         ([TABLE_3, "--deterministic=yes"], "--deterministic: ignored explicit argument 'yes'"),
     ],
@@ -284,6 +292,9 @@ def test_what_is_not_said_of_resources_is_their_default(resources_of):
         (["--checkpoint-epochs", "5"], "checkpoint_epochs", 5),
         (["--max-concurrent", "3"], "at_once", 3),
         (["--gpus-per-trial", "0.5"], "gpus", 0.5),
+        (["--gpus-per-trial", "0.5"], "packed", False),
+        (["--gpus-per-trial", "auto"], "gpus", None),
+        (["--gpus-per-trial", "auto"], "packed", True),
         (["--cpus-per-trial", "2"], "cpus", 2.0),
     ],
 )

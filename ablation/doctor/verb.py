@@ -13,7 +13,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import TYPE_CHECKING
 
-from ablation.command_line import study_options, wanted_resources
+from ablation.command_line import packs, study_options, wanted_resources
 from ablation.doctor.cluster import cluster_finding
 from ablation.doctor.findings import INSTALL, Finding, Look, problem
 from ablation.doctor.gpu import Wish, gpu_finding, nvidia_driver
@@ -148,7 +148,7 @@ def _load(options: Namespace, grid: "Grid") -> "Load":
 
 def _gpu(options: Namespace, facts: TorchFacts, load: "Load | None") -> Finding:
     wish = Wish(
-        gpus=options.gpus_per_trial,
+        gpus=None if packs(options) else options.gpus_per_trial,
         large=load.large if load else (),
         micro_batch=options.micro_batch is not None,
     )

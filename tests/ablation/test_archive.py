@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from ablation.archive import Archive, Cost, write_whole
+from ablation.archive import Archive, write_whole
+from ablation.costs import Cost, kind_of
 from core.config import config_key
 from tests.ablation.stand_ins import result_of
 
@@ -28,13 +29,16 @@ def test_a_fold_is_read_back_as_it_was_saved(archive):
 
 def test_a_fold_tells_its_cost(archive):
     result = result_of(RUN_ID)
-    archive.save(result)
+    archive.save(result, around_seconds=1.5)
     assert archive.costs() == [
         Cost(
             config_key=config_key(result.config),
             encoder="logmel-small",
             corpus="savee",
             epoch_seconds=result.seconds / 2,  # its two epochs
+            fold=1,
+            kind=kind_of(result.config),
+            around_seconds=1.5,
         )
     ]
 
@@ -181,3 +185,12 @@ def test_the_smaller_of_what_is_asked_and_noted_counts(archive, asked, noted, ex
 
 def test_what_is_noted_larger_than_a_batch_is_halved_from_the_batch(archive):
     assert archive.take_less(RUN_ID, 64, 16) == "out of memory: goes on with 8 utterances at once"
+
+
+@pytest.mark.parametrize("text", ["", "nan", "inf", "{}", "soon", "1" * 500])
+def test_a_calibration_whose_start_is_no_number_has_none(archive, tmp_path, text):
+    archive.note_calibration([], start_seconds=4.5)
+    assert archive.calibrated() == ([], 4.5)
+    (path,) = tmp_path.rglob("start.txt")
+    path.write_text(text)
+    assert archive.calibrated()[1] in (0.0, 1e9)

@@ -1,7 +1,14 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import ray
 
 from ablation.cluster import ClusterError, Resources, cluster, gpus_per_trial
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -44,3 +51,39 @@ def test_a_ray_that_does_not_start_is_no_traceback(monkeypatch, address, where):
     ):
         pass
     assert issubclass(ClusterError, OSError)  # which the runner answers with exit status 2
+
+
+THP = "THP_MEM_ALLOC_ENABLE"
+
+
+def test_the_workers_of_a_users_cluster_are_given_the_switches_that_torch_reads(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(ray, "init", lambda **settings: asked.update(settings))
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setenv(THP, "0")  # as the user has it
+    with cluster(Resources(cpus=1, address="10.0.0.1:6379")):
+        variables = asked["runtime_env"]["env_vars"]
+    assert variables[THP] == "0"
+    assert Path(variables["PYTHONPATH"]).samefile(ROOT)
+
+
+@pytest.mark.parametrize(("users", "seen"), [(None, "1"), ("0", "0")])
+def test_large_pages_are_on_unless_the_user_has_said_otherwise(users, seen):
+    others = {name: value for name, value in os.environ.items() if name != THP}
+    environment = others if users is None else others | {THP: users}
+    code = f"import os, ablation; print(os.environ['{THP}'])"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout.strip() == seen
+
+
+def test_a_worker_on_this_machine_takes_its_large_tensors_in_large_pages():
+    with cluster(Resources(cpus=1)):
+        look = ray.remote(num_cpus=0)(lambda: os.environ.get(THP))
+        assert ray.get(look.remote()) == os.environ[THP]

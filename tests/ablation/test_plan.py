@@ -1,12 +1,14 @@
 """What --plan prints, byte for byte, and how it counts."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from ablation import plan
 from ablation.archive import Archive, write_whole
+from ablation.costs import Cost, kind_of
 from ablation.grid import Grid, Overrides
 from ablation.grid_file import load_grid
 from ablation.options import Options
@@ -211,8 +213,8 @@ def test_rows_that_are_the_same_experiment_are_trained_once(grid_of, lines_of):
 def test_the_time_comes_from_the_median_epoch_of_finished_folds(grid_of, lines_of, finish):
     grid = grid_of(TWO)
     finish(grid, {("one", 1): 2.0, ("one", 2): 3.0, ("one", 3): 100.0})
-    # Five folds of ten epochs at 3 s, four beside one another: 150 s / 4, rounded to the second.
-    assert lines_of(grid)[-1] == "Time: about 38s, by the epochs of finished folds."
+    # Five folds of ten epochs at 3 s, four beside one another: the fifth waits for one of them.
+    assert lines_of(grid)[-1] == "Time: about 1m00s, by the epochs of finished folds."
 
 
 def test_no_number_of_slots_makes_one_fold_faster(grid_of, lines_of, finish):
@@ -255,6 +257,20 @@ def test_nothing_to_run_takes_no_time(grid_of, lines_of, finish):
             "4 at once on this machine, each on 1 of 16 CPUs and 0.4 of 2 GPUs.",
         ),
         (16, 4, {"gpus": 2.0}, "2 at once on this machine, each on 1 of 16 CPUs and 2 of 4 GPUs."),
+        (
+            16,
+            1,
+            {"packed": True},
+            "1 at once on this machine, each on 1 of 16 CPUs and 1 of 1 GPU; more to a GPU where "
+            "their measured memory allows.",
+        ),
+        (
+            2,
+            0,
+            {"packed": True},
+            "2 at once on this machine, each on 1 of 2 CPUs; --gpus-per-trial auto has no effect "
+            "without a GPU.",
+        ),
         (16, 4, {"gpus": 0.0}, "16 at once on this machine, each on 1 of 16 CPUs."),
         (2, 0, {"cpus": 4.0}, "This machine is too small: a trial would take 4 of 2 CPUs."),
         (
@@ -292,7 +308,49 @@ def test_on_a_cluster_of_unknown_size_the_time_is_one_after_another(grid_of, lin
     grid = grid_of(TWO)
     finish(grid, {("one", 1): 3.0})
     assert lines_of(grid, wanted=Wanted(address="auto"))[-1] == (
-        "Time: about 3m30s one after another, by the epochs of finished folds."
+        "Time: about 3m32s one after another, by the epochs of finished folds."  # 7 of 30.25 s
+    )
+
+
+def cost_of(trial, epoch_seconds, around_seconds=0.0):
+    config = trial.config
+    return Cost(
+        config_key=config_key(config),
+        encoder=config.encoder.name,
+        corpus=config.corpus.name,
+        epoch_seconds=epoch_seconds,
+        fold=config.fold,
+        kind=kind_of(config),
+        around_seconds=around_seconds,
+    )
+
+
+def test_a_calibration_tells_the_time_of_what_never_ran_and_of_the_start(
+    tmp_path, grid_of, lines_of
+):
+    grid = grid_of(TWO)
+    trials = [trial for trial in grid.trials() if trial.row == "one"]
+    archive = Archive(tmp_path / "runs")
+    archive.note_calibration([cost_of(trial, 2.0, 1.0) for trial in trials], start_seconds=9.0)
+    # Eight folds of 10 x 2 + 1 + 0.25 s, four at once: two rounds after a start of 9 s.
+    assert lines_of(grid)[-1] == "Time: about 52s, by a calibration."
+    assert lines_of(grid)[-3] == "8 folds: 0 finished, 8 to run."
+
+
+def test_a_row_s_own_finished_folds_tell_more_than_a_calibration(
+    tmp_path, grid_of, lines_of, machine
+):
+    machine(1, 0)
+    grid = grid_of(TWO)
+    archive = Archive(tmp_path / "runs")
+    archive.note_calibration([cost_of(trial, 2.0) for trial in grid.trials()], start_seconds=0.0)
+    trial = grid.trials()[0]
+    folder = archive.folder("0123456789ab")
+    write_whole(folder / "cost.json", json.dumps(asdict(cost_of(trial, 4.0))))
+    write_whole(folder / "result.json", "{}")
+    # Three folds of row one at 40.25 s, four of row two at 20.25 s.
+    assert lines_of(grid)[-1] == (
+        "Time: about 3m22s, by the epochs of finished folds and a calibration."
     )
 
 

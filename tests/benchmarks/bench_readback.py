@@ -25,7 +25,7 @@ from ablation.grid import Grid, Overrides, Trial  # noqa: E402
 from ablation.grid_file import load_grid  # noqa: E402
 from ablation.provenance import Provenance  # noqa: E402
 from ablation.published import load  # noqa: E402
-from ablation.study import _by_run_id  # noqa: E402
+from ablation.study import trials_by_run_id  # noqa: E402
 from ablation.tracking import Tracker, read_scores  # noqa: E402
 from core.result import FoldResult, Prediction  # noqa: E402
 from tests.ablation.stand_ins import result_of  # noqa: E402
@@ -47,7 +47,7 @@ def grid_of(folder: Path, rows: int, seeds: int) -> Grid:
 def named_trials(grid: Grid) -> dict[str, list[Trial]]:
     """The grid's trials by run id, as at the start of a study."""
     corpus = SimpleNamespace(store=SimpleNamespace(fingerprint=FINGERPRINT))
-    return _by_run_id(grid.trials(), {"savee": corpus})
+    return trials_by_run_id(grid.trials(), {"savee": corpus})
 
 
 def finished(run_id: str, trial: Trial) -> FoldResult:

@@ -1,6 +1,7 @@
 """Timing against a peer: by turns in one process, the median of each and of their ratios."""
 
 import gc
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+# As ablation/__init__.py sets it: torch reads it at its first large tensor, on either side.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
 HEADER = "| what | ours | peer | ratio | aim |\n| --- | ---: | ---: | ---: | ---: |"

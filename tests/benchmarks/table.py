@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.paired import HEADER
 
-NAMES = ("supcon", "mixup", "encoder", "trials", "demo")
+NAMES = ("supcon", "mixup", "encoder", "startup", "trials", "demo")
 
 
 def main() -> None:

@@ -1,0 +1,41 @@
+"""Against MLflow's own search of the same database."""
+
+import gc
+
+from mlflow.tracking import MlflowClient
+
+from ablation.finished import few_collections
+from ablation.provenance import Provenance
+from ablation.tracking import Tracker, _finished
+from tests.ablation.stand_ins import grid_of, metrics_of, result_of, trial_of
+
+
+def test_the_database_is_read_as_mlflow_searches_it(tmp_path, monkeypatch):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    tracker = Tracker(uri, grid_of(), tmp_path, Provenance("abc123", {}))
+    for fold in (1, 2, 3):
+        tracker.finish(trial_of(fold=fold), result_of(f"{fold:012}", fold))
+    tracker.epoch(trial_of(fold=4), f"{4:012}", metrics_of(1))  # under way
+    tracker.forget(trial_of(fold=2), f"{2:012}")  # in MLflow's bin
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    read = _finished(client, uri, experiment)
+    monkeypatch.setattr("ablation.tracking.DATABASES", ())  # as of a server
+    searched = _finished(client, uri, experiment)
+    assert [fold.tags["run_id"] for fold in read] == [f"{3:012}", f"{1:012}"]  # newest first
+    assert [(fold.run, fold.ended_ms) for fold in read] == [
+        (fold.run, fold.ended_ms) for fold in searched
+    ]
+    for ours, theirs in zip(read, searched, strict=True):
+        assert ours.tags.items() <= theirs.tags.items()
+        assert {"level", "row", "run_id", "config_key", "score.0"} == ours.tags.keys()
+
+
+def test_collections_come_back_whatever_happens():
+    assert gc.isenabled()
+    try:
+        with few_collections():
+            assert not gc.isenabled()
+            raise RuntimeError
+    except RuntimeError:
+        assert gc.isenabled()

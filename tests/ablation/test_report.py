@@ -34,17 +34,15 @@ def test_the_files_hold_the_same_figures_and_are_replaced_whole(tmp_path):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "table.md").write_text("old")
     report = write_report(grid, summaries, tmp_path, "abc123")
-    assert [path.name for path in report.files] == ["table.md", "results.json"]
+    names = ["table.md", "table.tex", "table.csv", "results.json"]
+    assert [path.name for path in report.files] == names
     assert not report.complete  # the row "full" has not run
     table = (tmp_path / "tiny" / "table.md").read_text()
     assert "75.00 ± 0.00" in table
     assert "abc123" in table
     row = json.loads((tmp_path / "tiny" / "results.json").read_text())["rows"][0]
     assert row["ua"] == {"mean": 0.75, "std": 0.0, "n": 4}
-    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == [
-        "results.json",
-        "table.md",
-    ]
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == sorted(names)
 
 
 def test_a_demo_is_written_beside_the_real_study_not_over_it(tmp_path):

@@ -26,13 +26,17 @@ ROW_WIDTH = 20  # a longer row name breaks before a column goes
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column as text; a header may break at its newline, a group stands above it in print."""
+    """One column as text; a header may break at its newline.
+
+    In print a group stands above its headers, and a wide table has its details in a second part.
+    """
 
     header: str
     cells: tuple[str, ...]
     align: Literal["left", "center", "right"] = "right"
     rank: int = ALWAYS
     group: str = ""
+    detail: bool = False
 
     @property
     def width(self) -> int:

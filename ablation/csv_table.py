@@ -16,6 +16,7 @@ from ablation.aggregate import Spread, Summary
 from ablation.columns import LOSSES, encoder_name
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
+_TOLD = 5  # of a printed method's columns, before its figures
 
 
 def csv_text(summaries: Sequence[Summary], paper: Mapping[str, Any] | None, *, demo: bool) -> str:
@@ -29,7 +30,9 @@ def csv_text(summaries: Sequence[Summary], paper: Mapping[str, Any] | None, *, d
     printed = [_printed(row) for row in (paper or {}).get("rows", ())]
     ours = [_ours(summary) for summary in summaries]
     lines = [{"demo": "yes" if demo else "no", **line} for line in _by_corpus(printed, ours)]
-    names = list(dict.fromkeys(name for line in ours + printed for name in line))
+    # What only the printed methods have stands in front, as in the paper.
+    first = [*printed[0]][:_TOLD] if printed else []
+    names = list(dict.fromkeys([*first, *(name for line in ours + printed for name in line)]))
     file = io.StringIO()
     writer = csv.DictWriter(file, ["demo", *names], lineterminator="\n", restval="")
     writer.writeheader()
@@ -55,9 +58,9 @@ def _printed(row: Mapping[str, Any]) -> dict[str, Any]:
         "row": row["method"],
         "reference": row["reference"],
         "modality": row.get("modality"),
-        "wa_percent": row.get("wa"),
-        "ua_percent": row.get("ua", row.get("mean")),
-        **{f"ua_{name}": value for name, value in speakers.items()},
+        "wa_percent": _two(row.get("wa")),
+        "ua_percent": _two(row.get("ua", row.get("mean"))),
+        **{f"ua_{name}": _two(value) for name, value in speakers.items()},
     }
 
 
@@ -105,6 +108,10 @@ def _rate(summary: Summary, rate: str) -> dict[str, Any]:
         f"{rate}_p_{kind}": test and f"{test.p:.4g}",
         f"{rate}_p_holm": test and f"{test.p_holm:.4g}",
     }
+
+
+def _two(percent: float | None) -> str | None:
+    return None if percent is None else f"{percent:.2f}"
 
 
 def _points(rate: float | None) -> str | None:

@@ -13,6 +13,7 @@ from ablation.columns import Column
 from ablation.tables import DEMO
 
 PACKAGES = ("booktabs", "graphicx")
+WIDE = 14  # O: columns that a page across two columns still shows at a readable size
 _COMMANDS = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -87,19 +88,18 @@ def latex(
         demo: Whether speech and encoders are the demo's; the caption then says so first.
         label: The study's name, for references.
     """
-    caption = f"{DEMO} {title}" if demo else title
+    plain = re.sub(r"^Table \d+: ", "", title)  # LaTeX counts by itself
+    plain = plain[:1].upper() + plain[1:]
+    parts = _parts(columns)
+    caption = f"{DEMO} {plain}" if demo else plain
     body = [
         f"% Needs \\usepackage{{{','.join(PACKAGES)}}}; then \\input this file.",
         r"\begin{table*}",
-        r"  \centering\small",
+        r"  \centering" + (r"\small" if len(parts) == 1 else r"\footnotesize"),
         rf"  \caption{{{escape(caption)}}}",
         rf"  \label{{tab:{re.sub('[^a-z0-9-]', '-', label)}}}",
-        r"  \par\medskip",
-        r"  \setlength{\tabcolsep}{4pt}",
-        r"  \sbox0{%",
-        *_tabular(columns),
-        r"  }%",
-        r"  \ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
+        r"  \setlength{\tabcolsep}{3pt}",
+        *(line for part in parts for line in _fitted(part)),
         r"  \par\smallskip",
         r"  \begin{minipage}{\linewidth}\footnotesize\raggedright",
         *(f"    {escape(note)}\\par" for note in notes),
@@ -125,6 +125,27 @@ def _character(character: str) -> str:
     if len(apart) == 2 and apart[0].isascii() and apart[0].isalpha() and apart[1] in _ACCENTS:
         return f"\\{_ACCENTS[apart[1]]}{{{apart[0]}}}"
     return rf"\texttt{{U+{ord(character):04X}}}"
+
+
+def _parts(columns: Sequence[Column]) -> list[list[Column]]:
+    """A wide table in two: what it says, then its details beside the names of the rows."""
+    plain = [column for column in columns if not column.detail]
+    details = [column for column in columns if column.detail]
+    if len(columns) <= WIDE or not details:
+        return [list(columns)]
+    names = [column for column in plain[:2] if column.header in ("row", "corpus")]
+    return [plain, [*names, *details]]
+
+
+def _fitted(columns: Sequence[Column]) -> list[str]:
+    """No wider than the page."""
+    return [
+        r"  \par\medskip",
+        r"  \sbox0{%",
+        *_tabular(columns),
+        r"  }%",
+        r"  \ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
+    ]
 
 
 def _tabular(columns: Sequence[Column]) -> list[str]:

@@ -10,7 +10,7 @@ A demo's tables have these columns, but never a published figure.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ablation.aggregate import Summary
@@ -18,7 +18,7 @@ from ablation.columns import LOSSES_RANK, METHOD_RANK, TICK, Column, encoder_nam
 from ablation.published import MethodRow, Published, SpeakerRow
 from ablation.tables import columns, percent, progress_column, rate_columns, signed
 
-_ENCODERS = {"hubert-large": "HuBERT Large", "wavlm-large": "WavLM Large"}
+_ENCODERS = {"hubert-large": "HuBERT\nLarge", "wavlm-large": "WavLM\nLarge"}
 _MIXUP = {"lam": "LAM", "eam": "EAM"}
 _AGGREGATION = {"max": "MaxPool", "mean": "MeanPool", "flam": "FLAM"}
 _LOSSES = {"kl": "KL-div", "center": "Center", "focal": "Focal", "supcon": "SupCon"}
@@ -102,7 +102,7 @@ def _spliced(column: Column, rows: Sequence[Any], printed: Sequence[str]) -> Col
         column.cells[row] if isinstance(row, int) else text
         for row, text in zip(rows, printed, strict=True)
     )
-    return Column(column.header, cells, column.align, column.rank, column.group)
+    return replace(column, cells=cells)
 
 
 def _table2(summaries: Sequence[Summary], methods: Iterable[SpeakerRow]) -> list[Column]:
@@ -114,14 +114,14 @@ def _table2(summaries: Sequence[Summary], methods: Iterable[SpeakerRow]) -> list
     names += [f"difference, {s.cell.row} − the paper" for s in compared]
     found = [Column("method", tuple(names), "left")]
     for speaker in _SPEAKERS:
-        cells = [_printed(getattr(row.speakers, speaker)) for row in rows]
-        cells += [percent(summary.speakers.get(speaker)) for summary in summaries]
-        cells += [
+        told = [_printed(getattr(row.speakers, speaker)) for row in rows]
+        told += [percent(summary.speakers.get(speaker)) for summary in summaries]
+        told += [
             signed(s.speakers[speaker] - s.published.speakers[speaker])
             for s in compared
             if s.published
         ]
-        found.append(Column(speaker, tuple(cells), group="UA %"))
+        found.append(Column(speaker, tuple(told), group="UA %"))
     for index, column in enumerate(rate_columns(summaries, "ua")):
         if column.header.startswith(("published", "diff.")):
             continue  # they stand in rows of their own
@@ -130,9 +130,10 @@ def _table2(summaries: Sequence[Summary], methods: Iterable[SpeakerRow]) -> list
         if not index:
             last = tuple(signed(s.ua.mean - (s.published.ua or 0)) for s in compared if s.published)
         header = column.header if index else "Mean"
-        found.append(Column(header, (*printed, *column.cells, *last), group="UA %"))
+        cells = (*printed, *column.cells, *last)
+        found.append(replace(column, header=header, cells=cells, group="UA %"))
     runs = progress_column(summaries)
-    return [*found, Column(runs.header, (*[""] * len(rows), *runs.cells, *blanks))]
+    return [*found, replace(runs, cells=(*[""] * len(rows), *runs.cells, *blanks))]
 
 
 def _ticks(summaries: Sequence[Summary]) -> list[Column]:

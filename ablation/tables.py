@@ -183,15 +183,15 @@ def rate_columns(summaries: Sequence[Summary], rate: Literal["wa", "ua"]) -> lis
     drawn = [s.statistics and s.statistics.intervals for s in summaries]
     if any(drawn):
         ends = tuple(_ends(getattr(one, rate)) if one else NOTHING for one in drawn)
-        found.append(Column(f"95 %\n{name}", ends, rank=STATISTICS_RANK, group=name))
+        found.append(Column(f"95 %\n{name}", ends, rank=STATISTICS_RANK, group=name, detail=True))
     if any(oracle):
         means = tuple(percent(spread.mean if spread else None) for spread in oracle)
         rank = (_ORACLE_WA, _ORACLE_UA)[place]
-        found.append(Column(f"oracle{ORACLE}\n{name} %", means, rank=rank, group=name))
+        found.append(Column(f"oracle{ORACLE}\n{name} %", means, rank=rank, group=name, detail=True))
     if any(s.optimism for s in summaries):
         gains = tuple(signed(s.optimism[place]) if s.optimism else NOTHING for s in summaries)
         header = f"optimism{ORACLE}\n{name}"
-        found.append(Column(header, gains, rank=STATISTICS_RANK, group=name))
+        found.append(Column(header, gains, rank=STATISTICS_RANK, group=name, detail=True))
     if any(figure is not None for figure in paper):
         figures = tuple(percent(figure) for figure in paper)
         differences = tuple(

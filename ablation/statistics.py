@@ -51,7 +51,9 @@ class SeedSplit:
     Attributes:
         fold_std: Between folds, the seeds' part taken out.
         seed_std: Between the seeds of one fold.
-        mean_std: Of the mean over folds, from one seed to the next.
+        mean_std: Of the mean over folds, from one seed to the next: as the seeds' means show it or
+            as it would be if each fold varied on its own, whichever is more, since few seeds show
+            little.
     """
 
     fold_std: float
@@ -178,7 +180,7 @@ def split_spread(rates: ArrayLike) -> SeedSplit:
     return SeedSplit(
         fold_std=sqrt(max(0.0, between)) if folds > 1 else nan,
         seed_std=sqrt(within),
-        mean_std=float(table.mean(axis=0).std(ddof=1)),
+        mean_std=max(float(table.mean(axis=0).std(ddof=1)), sqrt(within / folds)),
     )
 
 

@@ -8,6 +8,10 @@ the confusion matrix summed over all of them, each utterance weighing the same.
 not exist is null, and equal runs give equal files byte for byte:
 
     grid, title, demo, selection, git_commit    of the study
+    statistics                  {baseline, level, interval, mcnemar, corrected_t, tests}: the row
+                                that the others are compared with, how, and how many tests there are
+    paper                       {table, rows} the methods of the paper's Table 1 or 2, in percent as
+                                printed, beside a grid of that table; null for others and demos
     rows                        in the grid's order, each:
       row, corpus, encoder      the row's name, the corpus, the encoder's alias or path
       settings                  dotted keys that differ from the defaults in `core/config.py`,
@@ -19,6 +23,8 @@ not exist is null, and equal runs give equal files byte for byte:
                                 speakers: {id: {n, wa, ua}}}], n counting utterances
       wa, ua                    {mean, std, n}, n counting runs
       wa_oracle, ua_oracle      the same with the epoch picked on the test fold, or null
+      optimism                  {wa, ua} what that picking adds to the mean, or null
+      interval, seeds_split, tests    as `ablation/row_statistics.py` describes them
       pooled                    {wa, ua}
       speakers                  {id: mean UA over seeds}
       confusion                 (C, C) counts, true classes in rows, over all finished folds
@@ -47,6 +53,9 @@ from core.schema import flatten
 if TYPE_CHECKING:
     from ablation.grid import Cell
     from ablation.published import PublishedFigure
+    from ablation.row_statistics import Statistics
+
+_NO_STATISTICS = {"interval": None, "seeds_split": None, "tests": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,7 @@ class Summary:
         pooled_wa: From that confusion matrix.
         speakers: Mean UA over seeds of each test speaker, by name.
         published: The paper's figure for this very corpus and encoder.
+        statistics: None until `ablation.comparison` adds them.
     """
 
     cell: "Cell"
@@ -84,6 +94,18 @@ class Summary:
     pooled_ua: float
     speakers: dict[str, float]
     published: "PublishedFigure | None"
+    statistics: "Statistics | None" = None
+
+    @property
+    def optimism(self) -> tuple[float, float] | None:
+        """What picking the epoch on the test fold adds to WA and UA; None where not recorded.
+
+        Nor where the headline is that figure itself.
+        """
+        picked = self.cell.config.evaluation.selection == "oracle"
+        if picked or self.wa_oracle is None or self.ua_oracle is None:
+            return None
+        return self.wa_oracle.mean - self.wa.mean, self.ua_oracle.mean - self.ua.mean
 
     @property
     def corpus(self) -> str:
@@ -149,6 +171,8 @@ def results_document(
     demo: bool,
     selection: str,
     git_commit: str,
+    statistics: Mapping[str, Any] | None = None,
+    paper: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All figures of a study as plain values; the module's docstring describes the layout."""
     return {
@@ -157,6 +181,8 @@ def results_document(
         "demo": demo,
         "selection": selection,
         "git_commit": git_commit,
+        "statistics": statistics,
+        "paper": paper,
         "rows": [_row_document(summary) for summary in summaries],
     }
 
@@ -196,6 +222,8 @@ def _row_document(summary: Summary) -> dict[str, Any]:
         "ua": _spread_document(summary.ua),
         "wa_oracle": _spread_document(summary.wa_oracle),
         "ua_oracle": _spread_document(summary.ua_oracle),
+        "optimism": summary.optimism and dict(zip(("wa", "ua"), summary.optimism, strict=True)),
+        **(summary.statistics.to_dict() if summary.statistics else _NO_STATISTICS),
         "pooled": {"wa": _plain(summary.pooled_wa), "ua": _plain(summary.pooled_ua)},
         "speakers": dict(summary.speakers),
         "confusion": [list(counts) for counts in summary.confusion],
@@ -213,6 +241,7 @@ def _fold_document(score: FoldScore) -> dict[str, Any]:
         "confusion",
         "left_out",
         "counts_differ",
+        "answers",
     ):  # told once, of the whole row
         del document[key]
     return document

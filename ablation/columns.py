@@ -19,19 +19,24 @@ MIXUP = {"none": NOTHING, "lam": "LAM", "eam": "EAM"}
 AGGREGATION = {"first": "first frame", "max": "max", "mean": "mean", "flam": "FLAM"}
 
 # Which columns a narrow terminal loses, in the order of their ranks; 0 stays.
-ALWAYS, LOSSES_RANK, METHOD_RANK, ENCODER_RANK = range(4)
+ALWAYS, STATISTICS_RANK, LOSSES_RANK, METHOD_RANK, ENCODER_RANK = range(5)
 GAP = 2  # between two columns of the terminal
 ROW_WIDTH = 20  # a longer row name breaks before a column goes
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column as text; a header may break at its newline."""
+    """One column as text; a header may break at its newline.
+
+    In print a group stands above its headers, and a wide table has its details in a second part.
+    """
 
     header: str
     cells: tuple[str, ...]
     align: Literal["left", "center", "right"] = "right"
     rank: int = ALWAYS
+    group: str = ""
+    detail: bool = False
 
     @property
     def width(self) -> int:

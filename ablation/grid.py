@@ -137,6 +137,7 @@ class Grid:
     demo: bool
     selection: str
     cells: tuple[Cell, ...]
+    baseline: str = ""  # the row that the others are tested against; "" is the first
 
     @property
     def corpora(self) -> dict[str, Corpus]:
@@ -152,6 +153,11 @@ class Grid:
     def rows(self) -> tuple[str, ...]:
         """The names of its rows, in order."""
         return tuple(dict.fromkeys(cell.row for cell in self.cells))
+
+    @property
+    def compared_with(self) -> str:
+        """The name of the row that the others are tested against."""
+        return self.baseline or self.rows[0]
 
     @property
     def study(self) -> str:

@@ -26,7 +26,17 @@ from ablation.yaml_lines import Document, Where, YamlError, read
 from core.config import RunConfig
 from core.schema import leaves, show, suggest
 
-KEYS = ("name", "title", *CORPORA_KEYS, "seeds", "selection", "record_oracle", "base", "rows")
+KEYS = (
+    "name",
+    "title",
+    *CORPORA_KEYS,
+    "seeds",
+    "selection",
+    "record_oracle",
+    "baseline",
+    "base",
+    "rows",
+)
 ROW_KEYS = ("name", "published")
 RESERVED = ("corpus", "corpus.name", "corpus.folds", "fold", "seed")  # not for rows to set
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # names the report's folder
@@ -79,6 +89,7 @@ class _Reader:
         title = self._title(name)
         corpora, seeds = self._corpora(), self._seeds()
         base, rows = self._base(), self._rows()
+        baseline = self._baseline(rows)
         if len(self.problems) >= ENOUGH_PROBLEMS or not self._is_small(rows, corpora, seeds):
             return None
         cells, problems = expand(base, rows, corpora.values(), seeds, self._overrides)
@@ -93,6 +104,7 @@ class _Reader:
             demo=self._overrides.demo,
             selection=selections.pop() if len(selections) == 1 else "mixed",
             cells=tuple(cells),
+            baseline=baseline,
         )
 
     def _report(self, where: Where, key: str, text: str) -> None:
@@ -180,6 +192,15 @@ class _Reader:
             line = self._document.line(where)
             rows.append(Row(str(name), str(reference or ""), settings, label, line))
         return rows
+
+    def _baseline(self, rows: Sequence[Row]) -> str:
+        baseline = self._top.get("baseline")
+        names = [row.name for row in rows]
+        if baseline is None or (isinstance(baseline, str) and baseline in names):
+            return baseline or ""
+        text = f"must name a row of this grid, found {show(baseline)}"
+        self._report(("baseline",), "baseline", text + suggest(str(baseline), names))
+        return ""
 
     def _published(self, reference: Any) -> bool:
         return isinstance(reference, str) and self._figures.exists(reference)

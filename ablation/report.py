@@ -1,17 +1,23 @@
 """From scores to the files that people paste: `reports/<study>/`."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ablation.aggregate import Summary, results_document, results_text, summarise
-from ablation.archive import write_whole
+from ablation.archive import Archive, write_whole
+from ablation.comparison import with_statistics
+from ablation.csv_table import csv_text
+from ablation.footnotes import methods_document
 from ablation.grid import Grid
+from ablation.latex import latex
 from ablation.options import Options
+from ablation.paper_tables import layout_of
 from ablation.provenance import git_commit as commit_of
 from ablation.published import Published
 from ablation.scores import FoldScore
-from ablation.tables import markdown
+from ablation.tables import columns, markdown, notes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,11 +38,15 @@ class Report:
 def summarise_grid(
     grid: Grid, scores: Iterable[FoldScore], figures: Published
 ) -> tuple[Summary, ...]:
-    """One summary per row and corpus, in the grid's order, the paper's figure beside it."""
+    """One summary per row and corpus, in the grid's order, the paper's figure beside it.
+
+    Raises:
+        ValueError: scores that do not belong together, or hold what this program does not write.
+    """
     by_cell: dict[tuple[str, str], list[FoldScore]] = {}
     for score in scores:
         by_cell.setdefault((score.row, score.corpus), []).append(score)
-    return tuple(
+    summaries = tuple(
         summarise(
             cell,
             by_cell.get((cell.row, cell.config.corpus.name), []),
@@ -46,39 +56,82 @@ def summarise_grid(
         )
         for cell in grid.cells
     )
+    return with_statistics(summaries, grid.compared_with)
+
+
+def with_answers(scores: Iterable[FoldScore], archive: Archive) -> list[FoldScore]:
+    """Scores that MLflow got before it was told each answer, with what the archive knows."""
+    return [_with_answers(score, archive) if score.answers is None else score for score in scores]
+
+
+def _with_answers(score: FoldScore, archive: Archive) -> FoldScore:
+    if archive.holds(score.run_id):
+        with suppress(ValueError):  # a damaged fold: the table then says what it lacks
+            archived = FoldScore.from_result(score.row, archive.load(score.run_id))
+            if archived.confusion == score.confusion:
+                return replace(score, answers=archived.answers)
+    return score
 
 
 def rebuild_report(grid: Grid, figures: Published, options: Options) -> Report:
     """The report of what MLflow holds, training nothing and needing no corpus."""
     from ablation.tracking import read_scores  # takes seconds, which a run has paid already
 
-    scores = read_scores(options.uri, grid)
-    return write_report(
-        grid, summarise_grid(grid, scores, figures), options.reports, commit_of(ROOT)
-    )
+    scores = with_answers(read_scores(options.uri, grid), Archive(options.runs))
+    summaries = summarise_grid(grid, scores, figures)
+    return write_report(grid, summaries, options.reports, commit_of(ROOT), figures)
 
 
 def write_report(
-    grid: Grid, summaries: Sequence[Summary], reports: Path, git_commit: str
+    grid: Grid,
+    summaries: Sequence[Summary],
+    reports: Path,
+    git_commit: str,
+    figures: Published | None = None,
 ) -> Report:
-    """Write `table.md` and `results.json`; each is replaced whole."""
+    """Write the table as markdown, LaTeX, CSV and JSON; each file is replaced whole.
+
+    Args:
+        grid: The study.
+        summaries: Of `summarise_grid`.
+        reports: The folder that holds one for each study.
+        git_commit: The code's, "" where unknown.
+        figures: The paper's; a grid that is one of its tables then has that table's layout.
+    """
     folder = reports / grid.study
-    table = markdown(
-        summaries,
-        title=grid.title,
-        demo=grid.demo,
-        selection=grid.selection,
-        commit=git_commit,
-    )
-    document = results_document(
-        summaries,
-        grid=grid.name,
-        title=grid.title,
-        demo=grid.demo,
-        selection=grid.selection,
-        git_commit=git_commit,
-    )
-    files = {"table.md": table, "results.json": results_text(document)}
+    layout = layout_of(summaries, figures, grid.demo) if figures else None
+    chosen = layout.columns if layout else tuple(columns(summaries))
+    paper = layout.paper if layout else None
+    files = {
+        "table.md": markdown(
+            summaries,
+            title=grid.title,
+            demo=grid.demo,
+            selection=grid.selection,
+            commit=git_commit,
+            chosen=chosen,
+        ),
+        "table.tex": latex(
+            chosen,
+            title=grid.title,
+            notes=notes(summaries, grid.selection, git_commit),
+            demo=grid.demo,
+            label=grid.study,
+        ),
+        "table.csv": csv_text(summaries, paper, demo=grid.demo),
+        "results.json": results_text(
+            results_document(
+                summaries,
+                grid=grid.name,
+                title=grid.title,
+                demo=grid.demo,
+                selection=grid.selection,
+                git_commit=git_commit,
+                statistics=methods_document(summaries, grid.compared_with),
+                paper=paper,
+            )
+        ),
+    }
     for name, text in files.items():
         write_whole(folder / name, text)
     return Report(summaries=tuple(summaries), files=tuple(folder / name for name in files))

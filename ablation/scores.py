@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from ablation.answers import pack
 from core.schema import ConfigError, Problem, build, show
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class FoldScore:
         confusion: Counts, true classes in rows.
         left_out: Utterances of the corpus whose audio could not be read.
         counts_differ: Whether the corpus had other counts than the paper's, by the user's leave.
+        answers: What was said of each utterance, as `ablation.answers` packs it; None of a fold
+            that was told to MLflow before it was.
     """
 
     row: str
@@ -51,6 +54,7 @@ class FoldScore:
     confusion: tuple[tuple[int, ...], ...] = field(metadata=_COUNT)
     left_out: int = field(default=0, metadata=_COUNT)
     counts_differ: bool = False
+    answers: str | None = None
 
     @classmethod
     def from_result(cls, row: str, result: "FoldResult") -> "FoldScore":
@@ -75,6 +79,7 @@ class FoldScore:
             confusion=tuple(tuple(counts) for counts in scores.confusion.tolist()),
             left_out=result.left_out,
             counts_differ=result.counts_differ,
+            answers=pack(result.predictions),
         )
 
     def to_dict(self) -> dict[str, Any]:

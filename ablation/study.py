@@ -19,7 +19,7 @@ from ablation.progress import Display, bar
 from ablation.provenance import Provenance
 from ablation.published import Published
 from ablation.recorder import Recorder
-from ablation.report import Report, summarise_grid, write_report
+from ablation.report import Report, summarise_grid, with_answers, write_report
 from ablation.scores import FoldScore
 from ablation.tracking import Tracker, TrackingError, read_scores
 from ablation.trials import Listener, run_trials
@@ -115,12 +115,12 @@ def _train_and_report(
         recorder.sync()
         recorder.wait()
         scores = _scores(grid, named, archive, options, recorder.problems)
-        summaries = summarise_grid(grid, scores, figures)
+        summaries = summarise_grid(grid, with_answers(scores, archive), figures)
         recorder.close(summaries)
     except BaseException:
         recorder.stop()
         raise
-    report = write_report(grid, summaries, options.reports, provenance.git_commit)
+    report = write_report(grid, summaries, options.reports, provenance.git_commit, figures)
     return Outcome(
         report=report,
         failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),

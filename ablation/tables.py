@@ -6,9 +6,10 @@ mislead (an incomplete row, an oracle epoch, left-out utterances) stands in the 
 
 import html
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import isnan
 from textwrap import wrap
+from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
@@ -20,13 +21,15 @@ from ablation.columns import (
     ENCODER_RANK,
     GAP,
     NOTHING,
+    STATISTICS_RANK,
     Column,
     fitting,
     pad,
     row_room,
     setting_columns,
 )
-from ablation.published import PublishedFigure
+from ablation.footnotes import DIFFERS, seeds_notes, statistics_notes
+from ablation.statistics import Interval
 
 DEMO = "Demo on synthetic speech: these numbers say nothing about the paper."
 ORACLE = "†"
@@ -46,7 +49,13 @@ _MISSING_NAMED = 6  # of a row, before "and more"
 
 
 def markdown(
-    summaries: Sequence[Summary], *, title: str, demo: bool, selection: str, commit: str = ""
+    summaries: Sequence[Summary],
+    *,
+    title: str,
+    demo: bool,
+    selection: str,
+    commit: str = "",
+    chosen: Sequence[Column] | None = None,
 ) -> str:
     """The table as a markdown document with its notes.
 
@@ -56,10 +65,12 @@ def markdown(
         demo: Whether speech and encoders are the demo's; the first line then says so.
         selection: How epochs were chosen, in the words of `EvaluationConfig.selection`.
         commit: The code's, "" where unknown.
+        chosen: Another layout than `columns`.
     """
     blocks = [f"**{_escape(DEMO)}**"] if demo else []
     blocks.append(f"# {_escape(title)}")
-    parts = [_markdown_column(column) for column in columns(summaries)]
+    layout = columns(summaries) if chosen is None else chosen
+    parts = [_markdown_column(column) for column in layout]
     blocks.append("\n".join(f"| {' | '.join(line)} |" for line in zip(*parts, strict=True)))
     blocks.append("\n".join(f"- {_escape(note)}" for note in notes(summaries, selection, commit)))
     return "\n\n".join(blocks) + "\n"
@@ -105,19 +116,23 @@ def terminal(
     return table
 
 
-def columns(summaries: Sequence[Summary]) -> list[Column]:
-    """Every column that these summaries call for."""
+def columns(summaries: Sequence[Summary], settings: Sequence[Column] | None = None) -> list[Column]:
+    """Every column that these summaries call for; `settings` instead of the usual ones."""
     configs = [summary.cell.config for summary in summaries]
     found = [Column("row", tuple(summary.cell.row for summary in summaries), "left")]
     if len({summary.corpus for summary in summaries}) > 1:
         found.append(Column("corpus", tuple(summary.corpus for summary in summaries), "left"))
-    found += setting_columns(configs)
-    found += _rate_columns(summaries, "WA", lambda s: (s.wa, s.wa_oracle), lambda f: f.wa)
-    found += _rate_columns(summaries, "UA", lambda s: (s.ua, s.ua_oracle), lambda f: f.ua)
+    found += setting_columns(configs) if settings is None else settings
+    found += rate_columns(summaries, "wa")
+    found += rate_columns(summaries, "ua")
     found += _speaker_columns([s if s.corpus == "savee" else None for s in summaries])
+    return [*found, progress_column(summaries)]
+
+
+def progress_column(summaries: Sequence[Summary]) -> Column:
+    """How many runs of each row have finished."""
     runs = "folds" if _seeds(summaries) == 1 else "folds ×\nseeds"
-    found.append(Column(runs, tuple(_progress(summary) for summary in summaries)))
-    return found
+    return Column(runs, tuple(_progress(summary) for summary in summaries))
 
 
 def notes(summaries: Sequence[Summary], selection: str, commit: str = "") -> list[str]:
@@ -132,8 +147,11 @@ def notes(summaries: Sequence[Summary], selection: str, commit: str = "") -> lis
             f"{ORACLE} oracle: the epoch with the best UA on the test fold itself. Optimistic, "
             "a practice behind many published figures, and never the headline."
         )
+    if any(s.optimism for s in summaries):
+        found.append(f"optimism{ORACLE}: how much higher, in points, that picking puts the mean.")
     if any(summary.published for summary in summaries):
         found.append("diff.: ours minus published, in points, for complete rows.")
+    found += [*statistics_notes(summaries), *seeds_notes(summaries)]
     found.append("Published figures are shown only for the paper's corpus and encoder.")
     if missing := [_missing(summary) for summary in summaries if not summary.complete]:
         found.append(
@@ -154,32 +172,34 @@ def notes(summaries: Sequence[Summary], selection: str, commit: str = "") -> lis
     return found
 
 
-def _rate_columns(
-    summaries: Sequence[Summary],
-    name: str,
-    spreads: Callable[[Summary], tuple[Spread, Spread | None]],
-    rate: Callable[[PublishedFigure], float | None],
-) -> list[Column]:
-    """The honest figure, the oracle's beside it, the paper's, and the difference."""
-    honest = [spreads(summary)[0] for summary in summaries]
-    oracle = [spreads(summary)[1] for summary in summaries]
-    paper = [rate(s.published) if s.published else None for s in summaries]
-    first = name == "WA"
-    marked = (_mark(s) + _spread(spread) for s, spread in zip(summaries, honest, strict=True))
-    found = [Column(f"{name} %", tuple(marked))]
+def rate_columns(summaries: Sequence[Summary], rate: Literal["wa", "ua"]) -> list[Column]:
+    """The honest figure and its interval, the oracle's beside it, the paper's, the difference."""
+    name, place = rate.upper(), ("wa", "ua").index(rate)
+    honest: list[Spread] = [getattr(s, rate) for s in summaries]
+    oracle: list[Spread | None] = [getattr(s, f"{rate}_oracle") for s in summaries]
+    paper = [getattr(s.published, rate) if s.published else None for s in summaries]
+    marked = (_mark(s, rate) + _spread(spread) for s, spread in zip(summaries, honest, strict=True))
+    found = [Column(f"{name} %", tuple(marked), group=name)]
+    drawn = [s.statistics and s.statistics.intervals for s in summaries]
+    if any(drawn):
+        ends = tuple(_ends(getattr(one, rate)) if one else NOTHING for one in drawn)
+        found.append(Column(f"95 %\n{name}", ends, rank=STATISTICS_RANK, group=name, detail=True))
     if any(oracle):
-        means = tuple(_percent(spread.mean if spread else None) for spread in oracle)
-        found.append(
-            Column(f"oracle{ORACLE}\n{name} %", means, rank=_ORACLE_WA if first else _ORACLE_UA)
-        )
+        means = tuple(percent(spread.mean if spread else None) for spread in oracle)
+        rank = (_ORACLE_WA, _ORACLE_UA)[place]
+        found.append(Column(f"oracle{ORACLE}\n{name} %", means, rank=rank, group=name, detail=True))
+    if any(s.optimism for s in summaries):
+        gains = tuple(signed(s.optimism[place]) if s.optimism else NOTHING for s in summaries)
+        header = f"optimism{ORACLE}\n{name}"
+        found.append(Column(header, gains, rank=STATISTICS_RANK, group=name, detail=True))
     if any(figure is not None for figure in paper):
-        figures = tuple(_percent(figure) for figure in paper)
+        figures = tuple(percent(figure) for figure in paper)
         differences = tuple(
-            _signed(spread.mean - figure) if figure is not None and s.complete else NOTHING
+            signed(spread.mean - figure) if figure is not None and s.complete else NOTHING
             for s, spread, figure in zip(summaries, honest, paper, strict=True)
         )
-        found.append(Column(f"published\n{name} %", figures, rank=_PUBLISHED))
-        found.append(Column(f"diff.\n{name}", differences, rank=_WA if first else _UA))
+        found.append(Column(f"published\n{name} %", figures, rank=_PUBLISHED, group=name))
+        found.append(Column(f"diff.\n{name}", differences, rank=(_WA, _UA)[place], group=name))
     return found
 
 
@@ -187,11 +207,11 @@ def _speaker_columns(summaries: Sequence[Summary | None]) -> list[Column]:
     """UA of each speaker as in the paper's Table 2; None is a row of another corpus."""
     found = []
     for name in sorted({name for summary in summaries if summary for name in summary.speakers}):
-        ours = tuple(_percent(s.speakers.get(name) if s else None) for s in summaries)
+        ours = tuple(percent(s.speakers.get(name) if s else None) for s in summaries)
         paper = [s.published.speakers.get(name) if s and s.published else None for s in summaries]
         found.append(Column(f"{name}\nUA %", ours, rank=_SPEAKERS))
         if any(figure is not None for figure in paper):
-            figures = tuple(_percent(figure) for figure in paper)
+            figures = tuple(percent(figure) for figure in paper)
             found.append(Column(f"published\n{name}", figures, rank=_PUBLISHED))
     return found
 
@@ -216,22 +236,32 @@ def _escape(text: str) -> str:
     return re.sub(r"([\\`*\[\]|~])", r"\\\1", plain)
 
 
-def _percent(rate: float | None) -> str:
+def percent(rate: float | None) -> str:
+    """A rate as the paper prints it."""
     return NOTHING if rate is None or isnan(rate) else f"{100 * rate:.2f}"
 
 
 def _spread(spread: Spread) -> str:
-    deviation = "" if isnan(spread.std) else f" ± {_percent(spread.std)}"
-    return _percent(spread.mean) + deviation
+    deviation = "" if isnan(spread.std) else f" ± {percent(spread.std)}"
+    return percent(spread.mean) + deviation
 
 
-def _signed(difference: float) -> str:
+def signed(difference: float) -> str:
+    """A difference of rates in points, with its sign."""
     text = f"{100 * difference:+.2f}"
     return "0.00" if float(text) == 0 else text.replace("-", "−")  # a minus sign
 
 
-def _mark(summary: Summary) -> str:
-    marks = (ORACLE if _is_oracle(summary) else "", "" if summary.complete else INCOMPLETE)
+def _ends(interval: Interval) -> str:
+    return f"{percent(interval.low)}–{percent(interval.high)}"
+
+
+def _mark(summary: Summary, rate: str) -> str:
+    marks = (
+        ORACLE if _is_oracle(summary) else "",
+        "" if summary.complete else INCOMPLETE,
+        DIFFERS if summary.statistics and getattr(summary.statistics, f"marks_{rate}") else "",
+    )
     return "".join(f"{mark} " for mark in marks if mark)
 
 

@@ -287,6 +287,10 @@ def test_the_results_document_is_laid_out_as_documented():
         "ua": {"mean": 0.6, "std": None, "n": 1},
         "wa_oracle": None,
         "ua_oracle": None,
+        "optimism": None,
+        "interval": None,
+        "seeds_split": None,
+        "tests": None,
         "pooled": {"wa": 0.7, "ua": pytest.approx((3 / 4 + 4 / 6) / 2)},
         "speakers": {"s1": 0.6},
         "confusion": [[3, 1], [2, 4]],
@@ -298,8 +302,23 @@ def test_the_results_document_is_laid_out_as_documented():
 
 def test_the_head_of_the_results_document_names_the_study():
     document = document_of([])
-    assert list(document) == ["grid", "title", "demo", "selection", "git_commit", "rows"]
+    head = ["grid", "title", "demo", "selection", "git_commit", "statistics", "paper", "rows"]
+    assert list(document) == head
     assert document["grid"] == "table3"
+
+
+def test_the_optimism_is_the_oracle_minus_the_honest_mean():
+    scores = [score_of(fold, wa=0.7, ua=0.6, wa_oracle=0.75, ua_oracle=0.7) for fold in (1, 2, 3)]
+    summary = summarise(cell_of(), scores, None)
+    assert summary.optimism == pytest.approx((0.05, 0.1))
+    row = document_of([summary])["rows"][0]
+    assert row["optimism"] == {"wa": pytest.approx(0.05), "ua": pytest.approx(0.1)}
+
+
+def test_a_row_chosen_on_the_test_fold_has_no_honest_figure_to_be_optimistic_against():
+    scores = [score_of(fold, wa_oracle=0.75, ua_oracle=0.7) for fold in (1, 2, 3)]
+    cell = cell_of(**{"evaluation.selection": "oracle"})
+    assert summarise(cell, scores, None).optimism is None
 
 
 def test_the_figures_of_table_2_carry_their_speakers():

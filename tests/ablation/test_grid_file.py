@@ -252,6 +252,18 @@ RESERVED = "is set by `corpora`, the folds and `seeds`, not here"
             "found 'tabel3.12'; did you mean 'table3.12'?",
         ),
         (
+            SMALL + "baseline: b\n",
+            "line 5: baseline: must name a row of this grid, found 'b'",
+        ),
+        (
+            SMALL.replace("name: a", "name: full") + "baseline: ful\n",
+            "line 5: baseline: must name a row of this grid, found 'ful'; did you mean 'full'?",
+        ),
+        (
+            SMALL + "baseline: [a]\n",
+            "line 5: baseline: must name a row of this grid, found ['a']",
+        ),
+        (
             SMALL + "    published: 0\n",
             "line 5: rows[0].published: must name a figure of published.yaml, found 0",
         ),
@@ -292,9 +304,15 @@ def test_a_wrong_file_is_refused_with_line_and_suggestion(refusal, text, problem
 
 
 KEYS = (
-    "name, title, corpora, train_on, test_on, class_map, seeds, selection, record_oracle, base, "
-    "rows"
+    "name, title, corpora, train_on, test_on, class_map, seeds, selection, record_oracle, "
+    "baseline, base, rows"
 )
+
+
+def test_rows_are_compared_with_the_baseline_or_with_the_first(grid_of):
+    text = SMALL + "  - {name: b, mixup.method: none}\n"
+    assert grid_of(text).compared_with == "a"
+    assert grid_of(text + "baseline: b\n").compared_with == "b"
 
 
 @pytest.mark.parametrize(

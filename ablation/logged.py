@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ablation.plots import confusion_figure, save
+from ablation.figures.canvas import save
+from ablation.figures.confusion import confusion_figure
 from ablation.scores import FoldScore
 from core.result import EpochMetrics, FoldResult
 

@@ -15,6 +15,7 @@ from ablation.demo import demo_corpus
 from ablation.grid import Grid, Trial
 from ablation.lock import alone
 from ablation.options import Options
+from ablation.page.write import add_page
 from ablation.progress import Display, bar
 from ablation.provenance import Provenance
 from ablation.published import Published
@@ -117,6 +118,7 @@ def _train_and_report(
         recorder.stop()
         raise
     report = write_report(grid, summaries, options.reports, provenance.git_commit)
+    report = add_page(report, grid, archive, provenance)
     return Outcome(
         report=report,
         failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),
@@ -127,8 +129,10 @@ def _train_and_report(
 def rebuild_report(grid: Grid, figures: Published, options: Options) -> Report:
     """The report of what MLflow holds, training nothing and needing no corpus."""
     scores = read_scores(options.uri, grid)
-    commit = Provenance.here(ROOT).git_commit
-    return write_report(grid, summarise_grid(grid, scores, figures), options.reports, commit)
+    provenance = Provenance.here(ROOT)
+    summaries = summarise_grid(grid, scores, figures)
+    report = write_report(grid, summaries, options.reports, provenance.git_commit)
+    return add_page(report, grid, Archive(options.runs), provenance)
 
 
 def check_encoder(config: EncoderConfig, pooling: PoolingConfig) -> None:

@@ -187,7 +187,7 @@ def _corpora(grid: Grid, options: Options, console: Console) -> dict[str, Corpus
     absent: dict[str, NoCorpusError] = {}
     for name, corpus in grid.corpora.items():
         try:
-            found[name] = _corpus(corpus, grid, options, console)
+            found[name] = open_corpus(corpus, grid, options, console)
         except NoCorpusError as error:
             absent[name] = error
     if not found:
@@ -198,7 +198,7 @@ def _corpora(grid: Grid, options: Options, console: Console) -> dict[str, Corpus
     return found
 
 
-def _corpus(corpus: Corpus, grid: Grid, options: Options, console: Console) -> CorpusAudio:
+def open_corpus(corpus: Corpus, grid: Grid, options: Options, console: Console) -> CorpusAudio:
     name = corpus.name
     if grid.demo:
         with bar(console, f"writing synthetic {name}") as on_progress:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from ablation.figures.canvas import INK
+from ablation.figures.canvas import BLUE, GREEN, INK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 _LOCAL = re.compile(r"\{[^}]*\}")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)|^#(.+)$")
 _NUMBER = re.compile(r"-?\d+\.\d{2,}")
+# What the page sets: colours that would be too dark on its dark side, and the type.
+_PAGES_OWN = {
+    INK: "currentColor",
+    BLUE: "var(--blue)",
+    GREEN: "var(--green)",
+    "'DejaVu Sans'": "inherit",
+}
 _NUMERIC = ("d", "x", "y", "width", "height", "points", "transform", "cx", "cy", "r", "style")
 
 
@@ -70,7 +77,8 @@ def _attributes(node: ElementTree.Element, name: str, named: set[str]) -> dict[s
                 lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value
             )
         if plain == "style":
-            value = value.replace(INK, "currentColor").replace("'DejaVu Sans'", "inherit")
+            for own, pages in _PAGES_OWN.items():
+                value = value.replace(own, pages)
         kept[plain] = value
     return kept
 

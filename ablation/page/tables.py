@@ -58,9 +58,7 @@ def confusion_table(confusion: ArrayLike, classes: Sequence[str], caption: str) 
 
 def scrolled(table: str, name: str) -> str:
     """A table that a narrow screen moves sideways, with the keyboard too."""
-    return (
-        f'<section class="scroll" aria-label="{escape(name)}" tabindex="0">{table}</section>'
-    )
+    return f'<section class="scroll" aria-label="{escape(name)}" tabindex="0">{table}</section>'
 
 
 def _table(caption: str, heads: str, rows: Iterable[str], look: str = "") -> str:

@@ -113,12 +113,12 @@ def _train_and_report(
         recorder.wait()
         scores = _scores(grid, named, archive, options, recorder.problems)
         summaries = summarise_grid(grid, scores, figures)
-        recorder.close(summaries)
+        report = write_report(grid, summaries, options.reports, provenance.git_commit)
+        report = add_page(report, grid, archive, provenance)
+        recorder.close(summaries, report.files[0].parent)
     except BaseException:
         recorder.stop()
         raise
-    report = write_report(grid, summaries, options.reports, provenance.git_commit)
-    report = add_page(report, grid, archive, provenance)
     return Outcome(
         report=report,
         failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),

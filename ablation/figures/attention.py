@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ablation.figures.canvas import MUTED, VERMILION, drawing
+from ablation.figures.canvas import INK, MUTED, NORMAL, SMALL, VERMILION, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ class Attended:
 def attention_figure(utterances: Sequence[Attended], sample_rate_hz: int, title: str) -> "Figure":
     """Draw each waveform in grey and the attention of its frames above it as a filled line.
 
-    Attention is in multiples of an even share: 1 where every frame weighs the same.
+    Attention is in multiples of an even share: the dashed 1 is where every frame weighs the same.
 
     Raises:
         ValueError: there is no utterance, or one without samples or frames.
@@ -52,14 +52,15 @@ def attention_figure(utterances: Sequence[Attended], sample_rate_hz: int, title:
             share = np.asarray(each.weights, dtype=np.float64) * len(each.weights)
             edges = np.linspace(0, seconds, len(share) + 1)
             over.stairs(share, edges, color=VERMILION, linewidth=1.0)
-            over.stairs(share, edges, color=VERMILION, alpha=0.2, fill=True)
+            over.stairs(share, edges, color=VERMILION, alpha=0.1, fill=True)
+            over.axhline(1, color=INK, linewidth=0.5, dashes=(4, 3))
             over.set_ylim(0, max(1.15 * share.max(), 1.5))
             over.spines["right"].set_visible(True)
-            over.set_ylabel("attention", fontsize=7)
+            over.set_ylabel("attention", fontsize=SMALL)
             axes.set_xlim(0, seconds)
-            axes.set_title(each.title)
+            axes.set_title(each.title, loc="left", fontsize=SMALL)
         panels[-1].set_xlabel("time in s")
-        figure.suptitle(title, fontsize=8)
+        figure.suptitle(title, fontsize=NORMAL, wrap=True)
     return figure
 
 

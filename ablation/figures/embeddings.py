@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablation.figures.canvas import COLUMN_INCHES, class_looks, drawing
+from ablation.figures.canvas import COLUMN_INCHES, NORMAL, class_looks, drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,5 +81,5 @@ def embeddings_figure(
             handletextpad=0.1,
             columnspacing=1,
         )
-        figure.suptitle(title, fontsize=8)
+        figure.suptitle(title, fontsize=NORMAL, wrap=True)
     return figure

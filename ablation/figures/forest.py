@@ -65,7 +65,7 @@ def forest_figure(
                 label=name,
             )
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_yticks(range(len(rows)), [shortened(name, 24) for name in rows])
+        axes.set_yticks(range(len(rows)), [shortened(name, 28) for name in rows])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x", color=MUTED, linewidth=0.3, alpha=0.6)

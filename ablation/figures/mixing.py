@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablation.figures.attention import draw_waveform
-from ablation.figures.canvas import BLUE, INK, ORANGE, drawing
+from ablation.figures.canvas import BLUE, INK, NORMAL, ORANGE, SMALL, drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,20 +62,20 @@ def mixing_figure(mixtures: Sequence[Mixed], sample_rate_hz: int, title: str) ->
                 axes.axvspan(start, stop, color=ORANGE, alpha=0.22, linewidth=0)
                 for edge in (start, stop):
                     axes.axvline(edge, color=ORANGE, linewidth=0.8)
-                axes.set_title(name, loc="left", fontsize=7, pad=2)
+                axes.set_title(name, loc="left", fontsize=SMALL, pad=2)
                 axes.set_yticks([])
                 axes.spines["left"].set_visible(False)
                 axes.tick_params(axis="x", length=0 if axes is not panels[-1] else 2)
         longest = max(len(w) for each in mixtures for w in (each.host, each.partner, each.mixture))
         panels[-1].set_xlim(0, longest / sample_rate_hz)
         panels[-1].set_xlabel("time in s")
-        figure.suptitle(title, fontsize=8)
+        figure.suptitle(title, fontsize=NORMAL, wrap=True)
     return figure
 
 
 def _mixture(mixed: Mixed) -> str:
     host, partner = mixed.classes
-    snr = "" if isnan(mixed.snr_db) else f", SNR {mixed.snr_db:.1f} dB"
+    snr = "" if isnan(mixed.snr_db) else f", SNR {mixed.snr_db:.1f} dB".replace("-", "−")
     if host == partner:
         label = host
     else:

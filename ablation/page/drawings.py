@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Courses = Mapping[tuple[str, str], Sequence[Course]]
-MOST_DRAWN = 40  # rows of a corpus with pictures of their own; of more, the first and the last
+MOST_DRAWN = 24  # rows of a corpus with pictures of their own; of more, the first and the last
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -86,7 +86,7 @@ def draw_corpus(
                 [gain.row for gain in won],
                 [gain.ua for gain in won],
                 [gain.wa for gain in won],
-                f"{corpus}: minus {base}",
+                f"{corpus}: difference to {base}",
             ),
             caption=f"{corpus}: UA and WA of each row minus those of “{base}”, pooled over "
             f"utterances, with 95 % intervals from {RESAMPLES:,} resamples of the speakers. "

@@ -22,25 +22,27 @@ padding:.5rem .8rem;font-weight:600;margin:.5rem 0}}
 .quiet,figcaption,.notes{{color:var(--quiet);font-size:.9rem}}
 .notes{{padding-left:1.2rem}}
 .scroll{{position:relative;overflow-x:auto;margin:.5rem 0}}
-table{{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums;
+table{{border-collapse:collapse;font-size:.84rem;font-variant-numeric:tabular-nums;
 overflow-wrap:normal}}
 caption{{text-align:left;color:var(--quiet);padding-bottom:.25rem}}
-th,td{{padding:.22rem .5rem;text-align:right;border-bottom:1px solid var(--line);
+th,td{{padding:.22rem .45rem;text-align:right;border-bottom:1px solid var(--line);
 white-space:nowrap}}
 thead th{{border-bottom:2px solid var(--ink);vertical-align:bottom}}
 th:first-child,.left{{text-align:left}}
-tbody th{{font-weight:500;white-space:normal;min-width:min(13rem,40vw);max-width:20rem}}
+tbody th{{font-weight:500;white-space:normal;max-width:20rem;position:sticky;left:0;
+background:var(--paper)}}
+.main tbody th{{min-width:min(11.5rem,38vw)}}
 .center{{text-align:center}}
-tbody tr:hover{{background:var(--soft)}}
+tbody tr:hover,tbody tr:hover th{{background:var(--soft)}}
 .confusion td{{text-align:center;min-width:3rem}}
 .confusion .own{{outline:2px solid var(--ink);outline-offset:-2px}}
 .spoken{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);
 white-space:nowrap}}
-.pictures{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));
+.pictures{{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,24rem),1fr));
 gap:1.5rem;align-items:start}}
 figure{{margin:0}}
 .picture{{display:block;width:100%;max-width:30rem;height:auto;color:var(--ink);
-stroke-linejoin:round;stroke-linecap:butt}}
+stroke-linejoin:round;stroke-linecap:butt;margin-bottom:.3rem}}
 .picture text{{font-family:"DejaVu Sans",Verdana,sans-serif}}
 details{{border:1px solid var(--line);border-radius:.4rem;margin:.5rem 0;padding:0 .8rem}}
 details[open]{{padding-bottom:.8rem}}

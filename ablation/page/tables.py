@@ -24,7 +24,7 @@ def column_table(columns: Sequence[Column], caption: str) -> str:
             for column, text in zip(columns[1:], texts[1:], strict=True)
         ]
         lines.append(f'<tr><th scope="row">{escape(texts[0])}</th>{"".join(cells)}</tr>')
-    return scrolled(_table(caption, "".join(heads), lines), caption)
+    return scrolled(_table(caption, "".join(heads), lines, "main"), caption)
 
 
 def plain_table(caption: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

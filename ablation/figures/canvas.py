@@ -3,6 +3,7 @@
 matplotlib is imported where a picture is drawn, since it takes its time.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,8 @@ def drawing(height_inches: float) -> "Iterator[Figure]":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    # Rows may be called in any script: a letter that the font lacks is drawn as a box.
+    warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font")
     with rc_context(_STYLE):
         figure = Figure(figsize=(COLUMN_INCHES, height_inches), layout="constrained")
         FigureCanvasAgg(figure)

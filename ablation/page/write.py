@@ -1,5 +1,6 @@
 """Write a study's page and its pictures beside its table."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from ablation.provenance import Provenance
 from ablation.report import Report
 
 PAGE, PICTURES = "report.html", "figures"
+_OWN = re.compile(r"\d+(-\d+)?-(differences|speakers|confusion|curves)\.(png|svg)")
 
 
 def add_page(report: Report, grid: Grid, archive: Archive, provenance: Provenance) -> Report:
@@ -37,9 +39,9 @@ def add_page(report: Report, grid: Grid, archive: Archive, provenance: Provenanc
         for suffix in SUFFIXES:
             save(drawing.figure, pictures / f"{drawing.name}{suffix}")
             written.add(f"{drawing.name}{suffix}")
-    for path in pictures.glob("[0-9]*-*"):  # of rows that the study no longer has
-        if path.name not in written and path.suffix in SUFFIXES:
-            path.unlink()
+    for path in pictures.iterdir():
+        if path.name not in written and _OWN.fullmatch(path.name):
+            path.unlink()  # of a row that the study no longer has
     write_whole(folder / PAGE, page(grid, report.summaries, drawings, won, provenance))
     return replace(report, files=(*report.files, folder / PAGE))
 

@@ -37,3 +37,11 @@ def test_a_figure_is_a_column_wide_and_transparent_letters_follow_the_style():
 def test_long_names_are_cut_and_say_so():
     assert shortened("wavlm", 5) == "wavlm"
     assert shortened("wavlm-large", 5) == "wavl…"
+
+
+def test_a_row_called_in_another_script_is_drawn_without_a_warning(tmp_path):
+    with drawing(1.0) as figure:
+        figure.add_subplot().set_title("基线 \U0001f600")
+    canvas.save(figure, tmp_path / "row.png")
+    canvas.save(figure, tmp_path / "row.svg")
+    assert len(list(tmp_path.iterdir())) == 2

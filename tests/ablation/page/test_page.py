@@ -239,7 +239,7 @@ def test_page_and_pictures_lie_beside_the_table_and_repeat_byte_by_byte(tmp_path
         report = write_report(grid, summaries, tmp_path / place, "abc123")
         old = tmp_path / place / "tiny-demo" / "figures"
         old.mkdir()
-        for name in ("1-09-curves.svg", "model-01-fold1-mixing.svg", "9-lives.txt"):
+        for name in ("1-09-curves.svg", "model-01-fold1-mixing.svg", "9-lives.png"):
             (old / name).write_text("of an earlier start")
         report = add_page(report, grid, archive, HERE)
         assert report.files[-1].name == "report.html"
@@ -249,7 +249,7 @@ def test_page_and_pictures_lie_beside_the_table_and_repeat_byte_by_byte(tmp_path
     parts = ["1-differences", "1-speakers"]
     parts += [f"1-{row}-{what}" for row in ("01", "02") for what in ("confusion", "curves")]
     pictures = {f"{part}{suffix}" for part in parts for suffix in (".png", ".svg")}
-    kept = {"model-01-fold1-mixing.svg", "9-lives.txt"}  # the verb's, and the user's
+    kept = {"model-01-fold1-mixing.svg", "9-lives.png"}  # the verb's, and the user's
     tables = {"table.md", "results.json", "report.html"}
     assert pictures | kept | tables <= made[0].keys()
     assert "1-09-curves.svg" not in made[0]  # of a row that is no more

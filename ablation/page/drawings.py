@@ -113,7 +113,7 @@ def _speakers(rows: Mapping[str, Mapping[str, float]], corpus: str, number: int)
         name=f"{number}-speakers",
         figure=speakers_figure(rows, corpus),
         caption=f"{corpus}: UA of each test speaker over the classes that the speaker shows, best "
-        f"recognised first. {ring}; ticks are the other rows.",
+        f"recognised first. {ring}{'; ticks are the other rows' * (len(rows) > 2)}.",
         text=f"UA by speaker; under {last} from {_percent(low[1])} for {low[0]} "
         f"to {_percent(high[1])} for {high[0]}",
         corpus=corpus,

@@ -5,6 +5,7 @@
     python runner.py grids/table3.yaml --plan       what would run; runs nothing
         ... --plan --calibrate                      and how long, by a few steps of each kind
     python runner.py report grids/table3.yaml       rebuild the table from MLflow
+    python runner.py figures grids/table3.yaml      train one fold and draw what is in its model
     python runner.py doctor grids/table3.yaml       what stands between this machine and that run
     python runner.py ui                             browse the runs in MLflow's UI
     python runner.py check ravdess --data DIR       is this folder the corpus that the paper means?
@@ -53,7 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words[0] in CORPUS_VERBS:
             return _corpus_verb(words)
         verb, options = parse(words)
-        verbs = {"report": _report, "ui": _ui, "doctor": _doctor, "run": _plan_or_run}
+        verbs = {
+            "report": _report,
+            "figures": _draw,
+            "ui": _ui,
+            "doctor": _doctor,
+            "run": _plan_or_run,
+        }
         status = verbs[verb](options)
         sys.stdout.flush()
         return status
@@ -163,12 +170,29 @@ def _report(options: Namespace) -> int:
         figures = _figures()
         grid = _grid(options, figures)
         from ablation.command_line import study_options
-        from ablation.report import rebuild_report
+        from ablation.rebuild import rebuild_report
 
         report = rebuild_report(grid, figures, study_options(options))
     except (ValueError, OSError) as error:
         return _refuse(str(error))
     _print_table(_console(), grid, report)
+    return FINISHED
+
+
+def _draw(options: Namespace) -> int:
+    console = _console()
+    try:
+        grid = _grid(options, _figures())
+        from ablation.command_line import study_options
+        from ablation.figures.verb import Choice, draw_model
+
+        row = grid.rows[-1] if options.row is None else options.row
+        choice = Choice(row=row, fold=options.fold[0], utterances=tuple(options.utterance))
+        files = draw_model(grid, choice, study_options(options), console)
+    except (ValueError, OSError) as error:
+        return _refuse(str(error))
+    for path in files:
+        console.print(f"written: {_near(path)}", soft_wrap=True, markup=False)
     return FINISHED
 
 

@@ -4,7 +4,7 @@ Imports nothing that takes time: --help answers at once.
 """
 
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, _ArgumentGroup
 from pathlib import Path
 
 from ablation.argument_types import (
@@ -20,6 +20,7 @@ from core.corpora.catalog import CORPORA
 
 ROOT = Path(__file__).resolve().parent.parent
 LIKE_RUN = ("run", "doctor")  # the same words after either
+WITH_DATA = (*LIKE_RUN, "figures")
 
 
 def add_run(parser: ArgumentParser, verb: str) -> None:
@@ -41,6 +42,11 @@ def add_run(parser: ArgumentParser, verb: str) -> None:
     group.add_argument(
         "--fresh", action="store_true", help="train them anew, whatever has finished already"
     )
+    add_leniency(group)
+
+
+def add_leniency(group: ArgumentParser | _ArgumentGroup) -> None:
+    """What of a corpus is put up with."""
     group.add_argument(
         "--skip-bad-audio",
         action="store_true",
@@ -51,6 +57,23 @@ def add_run(parser: ArgumentParser, verb: str) -> None:
         action="store_true",
         help="train on a corpus whose counts differ from the paper's; the table says so",
     )
+
+
+def add_model(parser: ArgumentParser) -> None:
+    """Which model is looked into, and over what."""
+    group = parser.add_argument_group("which model")
+    group.add_argument("--row", metavar="ROW", help="of the grid (default its last)")
+    group.add_argument(
+        "--fold", nargs=1, default=[1], type=fold, metavar="K", help="its test fold (default 1)"
+    )
+    group.add_argument(
+        "--utterance",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="of the corpus, to draw attention over (default a few of the test fold)",
+    )
+    add_leniency(group)
 
 
 def add_resources(parser: ArgumentParser) -> None:
@@ -141,7 +164,7 @@ def add_study(parser: ArgumentParser) -> None:
 def add_places(parser: ArgumentParser, verb: str) -> None:
     """Folders and servers."""
     group = parser.add_argument_group("where things lie")
-    if verb in LIKE_RUN:
+    if verb in WITH_DATA:
         group.add_argument(
             "--data",
             type=Path,
@@ -162,7 +185,7 @@ def add_places(parser: ArgumentParser, verb: str) -> None:
             type=Path,
             default=ROOT / "reports",
             metavar="DIR",
-            help="where tables are written (default reports)",
+            help="where tables and pictures are written (default reports)",
         )
     group.add_argument(
         "--tracking-uri",

@@ -13,6 +13,7 @@ from typing import NoReturn
 from ablation.argument_groups import (
     LIKE_RUN,
     ROOT,
+    add_model,
     add_places,
     add_resources,
     add_run,
@@ -20,7 +21,7 @@ from ablation.argument_groups import (
 )
 from ablation.argument_types import port
 
-VERBS = ("report", "ui", "doctor")
+VERBS = ("report", "figures", "ui", "doctor")
 CORPUS_VERBS = ("check", "fetch")  # which have their own options and no grid
 EVERY_VERB = (*VERBS, *CORPUS_VERBS)
 OF_A_GRID = ("only", "fold", "corpus", "encoder", "seeds", "set")  # options that need one
@@ -34,10 +35,15 @@ Cross-validated ablations of speech emotion recognition: one grid file in, one t
   runner.py grids/table3.yaml --demo    the same on synthetic speech: no data, no GPU
   runner.py grids/table3.yaml --plan    what would run, and how long; runs nothing
   runner.py report grids/table3.yaml    rebuild the table from MLflow
+  runner.py figures grids/table3.yaml   train one fold; draw its embeddings, attention, mixing
   runner.py doctor grids/table3.yaml    what stands between this machine and that run
   runner.py ui                          browse the runs in MLflow's UI
   runner.py check ravdess --data DIR    is this folder the corpus that the paper means?
   runner.py fetch ravdess --data DIR    download what may be downloaded
+"""
+FIGURES = """\
+Train one fold of one row in this process and draw what is in it: embeddings before and after
+training, frame attention, mixing examples. The study's table is not touched.
 """
 DOCTOR = """\
 What stands between this machine and a run, each with its remedy. Takes the words of that run, or
@@ -88,6 +94,7 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         description={
             "run": DESCRIPTION,
             "report": "Rebuild a table from MLflow, training nothing.",
+            "figures": FIGURES,
             "ui": "Open MLflow's UI on loopback.",
             "doctor": DOCTOR,
         }[verb],
@@ -103,6 +110,8 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         _add_grid(parser)
     if verb == "doctor":
         parser.add_argument("--json", action="store_true", help="print what was found as JSON")
+    if verb == "figures":
+        add_model(parser)
     if verb in LIKE_RUN:
         add_run(parser, verb)
         add_resources(parser)

@@ -34,10 +34,12 @@ def grid_of(options: Namespace, figures: "Published") -> "Grid":
         seeds=options.seeds,
     )
     grid = load_grid(options.grid, overrides, figures)
-    for name in getattr(options, "only", ()):
+    rows = [("--only", name) for name in getattr(options, "only", ())]
+    rows += [("--row", name) for name in (getattr(options, "row", None),) if name is not None]
+    for option, name in rows:
         if name not in grid.rows:
             text = f"must be a row of the grid, got {name!r}{suggest(name, grid.rows)}"
-            problems.append(GridProblem(0, "--only", text))
+            problems.append(GridProblem(0, option, text))
     most = max(cell.folds for cell in grid.cells)
     for fold in getattr(options, "fold", ()):
         if fold > most:

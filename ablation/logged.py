@@ -5,11 +5,27 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ablation.plots import confusion_figure, save
+from ablation.figures.canvas import save
+from ablation.figures.confusion import confusion_figure
+from ablation.grid import Trial
 from ablation.scores import FoldScore
+from core.config import config_key
 from core.result import EpochMetrics, FoldResult
 
 TAG_LIMIT = 5000  # MLflow's on a tag's value in every store it supports
+
+
+def fold_name(trial: Trial) -> str:
+    """How a fold's run is called in lists."""
+    config = trial.config
+    return f"{trial.row} · {config.corpus.name} · fold {config.fold} · seed {config.seed}"
+
+
+def fold_tags(trial: Trial, run_id: str) -> dict[str, str]:
+    """What a fold's run is found by, beside its row."""
+    config = trial.config
+    place = {"fold": str(config.fold), "seed": str(config.seed)}
+    return {**place, "run_id": run_id, "config_key": config_key(config)}
 
 
 def epoch_metrics(epoch: EpochMetrics) -> dict[str, float]:
@@ -51,6 +67,15 @@ def score_of(tags: Mapping[str, str]) -> FoldScore:
     while (part := tags.get(f"score.{len(parts)}")) is not None:
         parts.append(part)
     return FoldScore.from_dict(json.loads("".join(parts)))
+
+
+def description(table: str) -> str:
+    """A markdown table as a run's description, whole lines of it where it is too long for a tag."""
+    if len(table) <= TAG_LIMIT:
+        return table
+    rest = "\n\nToo long to be shown whole: see table.md among the artifacts.\n"
+    room = TAG_LIMIT - len(rest)
+    return table[: max(table.rfind("\n", 0, room), 0) or room] + rest
 
 
 def write_artifacts(result: FoldResult, folder: Path) -> None:

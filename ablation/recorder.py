@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 
 from ablation.aggregate import Summary
 from ablation.archive import Archive
@@ -96,17 +97,13 @@ class Recorder:
         if not self._settled():
             self._give_up()
 
-    def close(self, summaries: Iterable[Summary] = ()) -> None:
-        """Finish what is queued, log the rows' means, leave no run open, and stop."""
+    def close(self, summaries: Iterable[Summary] = (), report: Path | None = None) -> None:
+        """Finish what is queued, log the rows' means and the report's folder, leave no run open,
+        and stop."""
         rows = tuple(summaries)
-        self._put(
-            Job(
-                subject=STUDY,
-                name="rows",
-                send=lambda tracker: tracker.log_rows(rows),
-                kind="closing",
-            )
-        )
+        self._close_with("rows", lambda tracker: tracker.log_rows(rows))
+        if report is not None:
+            self._close_with("report", lambda tracker: tracker.log_report(report))
         self._put(CLOSE)
         if not self._gave_up and not self._settled():
             self._give_up()
@@ -126,6 +123,9 @@ class Recorder:
                 self._backlog.give_up()
             settled = self._settled(half)
         self._end(settled)
+
+    def _close_with(self, name: str, send: Callable[[Tracker], None]) -> None:
+        self._put(Job(subject=STUDY, name=name, send=send, kind="closing"))
 
     def _for_each(
         self,

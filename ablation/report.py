@@ -12,14 +12,10 @@ from ablation.csv_table import csv_text
 from ablation.footnotes import methods_document
 from ablation.grid import Grid
 from ablation.latex import latex
-from ablation.options import Options
 from ablation.paper_tables import layout_of
-from ablation.provenance import git_commit as commit_of
 from ablation.published import Published
 from ablation.scores import FoldScore
 from ablation.tables import columns, markdown, notes
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +67,6 @@ def _with_answers(score: FoldScore, archive: Archive) -> FoldScore:
             if archived.confusion == score.confusion:
                 return replace(score, answers=archived.answers)
     return score
-
-
-def rebuild_report(grid: Grid, figures: Published, options: Options) -> Report:
-    """The report of what MLflow holds, training nothing and needing no corpus."""
-    from ablation.tracking import read_scores  # takes seconds, which a run has paid already
-
-    scores = with_answers(read_scores(options.uri, grid), Archive(options.runs))
-    summaries = summarise_grid(grid, scores, figures)
-    return write_report(grid, summaries, options.reports, commit_of(ROOT), figures)
 
 
 def write_report(

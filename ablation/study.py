@@ -15,6 +15,7 @@ from ablation.demo import demo_corpus
 from ablation.grid import Grid, Trial
 from ablation.lock import alone
 from ablation.options import Options
+from ablation.page.write import add_page
 from ablation.progress import Display, bar
 from ablation.provenance import Provenance
 from ablation.published import Published
@@ -116,11 +117,12 @@ def _train_and_report(
         recorder.wait()
         scores = _scores(grid, named, archive, options, recorder.problems)
         summaries = summarise_grid(grid, with_answers(scores, archive), figures)
-        recorder.close(summaries)
+        report = write_report(grid, summaries, options.reports, provenance.git_commit, figures)
+        report = add_page(report, grid, archive, provenance)
+        recorder.close(summaries, report.files[0].parent)
     except BaseException:
         recorder.stop()
         raise
-    report = write_report(grid, summaries, options.reports, provenance.git_commit, figures)
     return Outcome(
         report=report,
         failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),
@@ -180,7 +182,7 @@ def open_corpora(grid: Grid, options: Options, console: Console) -> dict[str, Co
     absent: dict[str, NoCorpusError] = {}
     for name, corpus in grid.corpora.items():
         try:
-            found[name] = _corpus(corpus, grid, options, console)
+            found[name] = open_corpus(corpus, grid, options, console)
         except NoCorpusError as error:
             absent[name] = error
     if not found:
@@ -191,7 +193,7 @@ def open_corpora(grid: Grid, options: Options, console: Console) -> dict[str, Co
     return found
 
 
-def _corpus(corpus: Corpus, grid: Grid, options: Options, console: Console) -> CorpusAudio:
+def open_corpus(corpus: Corpus, grid: Grid, options: Options, console: Console) -> CorpusAudio:
     name = corpus.name
     if grid.demo:
         with bar(console, f"writing synthetic {name}") as on_progress:

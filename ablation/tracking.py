@@ -1,9 +1,9 @@
-"""MLflow: one experiment a study, one run a row, one nested run a fold, written by one process.
+"""MLflow: one experiment and run a study, in it a run a row, in that a run a fold; one writer.
 
 Everything a table needs travels in tags, so that thousands of runs are read back by one search:
 
-    level            "row" or "fold"
-    study, row, corpus
+    level            "study", "row" or "fold"
+    study, row, corpus                          the last two "" of a study
     fold, seed, run_id, config_key, score       of a fold; score is a FoldScore as JSON
 """
 
@@ -21,6 +21,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
     MLFLOW_SOURCE_NAME,
 )
 
@@ -38,7 +39,6 @@ from ablation.outages import described
 from ablation.provenance import Provenance
 from ablation.scores import FoldScore
 from ablation.uris import redacted
-from core.config import config_key
 from core.result import EpochMetrics, FoldResult
 from core.schema import flatten
 
@@ -66,7 +66,7 @@ class Tracker:
         self._grid = grid
         self._provenance = provenance
         self._experiment = self._find_experiment(uri, runs)
-        self._rows: dict[tuple[str, str], str] = {}
+        self._groups: dict[tuple[str, str], str] = {}  # rows, and as ("", "") the study
         self._folds: dict[tuple[str, str], str] = {}  # (row, run id) -> MLflow's id
         self._open: set[str] = set()  # folds under way, by MLflow's id
         self._stale: dict[tuple[str, str], list[str]] = {}  # finished runs that a new one replaces
@@ -83,7 +83,7 @@ class Tracker:
         key = (trial.row, run_id)
         if key in self._folds:
             return
-        parent = self._row(trial)
+        parent = self._group("row", trial.row, trial.config.corpus.name)
         older = self._runs_of(trial, run_id)
         self._stale[key] = [run.info.run_id for run in older if run.info.status == "FINISHED"]
         for run in older:
@@ -94,14 +94,10 @@ class Tracker:
         run = self._client.create_run(
             self._experiment,
             tags={
-                MLFLOW_RUN_NAME: f"{trial.row} · {config.corpus.name} · fold {config.fold} "
-                f"· seed {config.seed}",
+                MLFLOW_RUN_NAME: logged.fold_name(trial),
                 MLFLOW_PARENT_RUN_ID: parent,
-                **self._common("fold", trial),
-                "fold": str(config.fold),
-                "seed": str(config.seed),
-                "run_id": run_id,
-                "config_key": config_key(config),
+                **self._common("fold", trial.row, config.corpus.name),
+                **logged.fold_tags(trial, run_id),
             },
         )
         params = {"row": trial.row, **flatten(config.to_dict())}
@@ -154,10 +150,8 @@ class Tracker:
 
     def log_rows(self, summaries: Iterable[Summary]) -> None:
         """Log each row's means on its run, so that rows compare as folds do."""
-        for summary in summaries:
-            if not summary.folds:
-                continue
-            run = self._row(Trial(row=summary.cell.row, config=summary.cell.config))
+        for summary in (each for each in summaries if each.folds):
+            run = self._group("row", summary.cell.row, summary.corpus)
             figures = {"wa": summary.wa.mean, "ua": summary.ua.mean, "folds": len(summary.folds)}
             known = self._client.get_run(run).data.metrics
             now = time.time_ns() // 1_000_000
@@ -168,6 +162,13 @@ class Tracker:
             ]
             self._client.log_batch(run, metrics=news)
 
+    def log_report(self, folder: Path) -> None:
+        """Put the table into the description of the study's run, and its files beside it."""
+        run = self._group("study")
+        table = (folder / "table.md").read_text(encoding="utf-8")
+        self._client.set_tag(run, MLFLOW_RUN_NOTE, logged.description(table))
+        self._client.log_artifacts(run, str(folder))
+
     def close(self) -> None:
         """Leave no run open: rows are finished, folds that did not get there are killed, and runs
         whose making was never confirmed are deleted."""
@@ -175,7 +176,7 @@ class Tracker:
             name = run.info.run_id
             if name in self._open:
                 self._terminate(name, "KILLED")
-            elif name in self._rows.values():
+            elif name in self._groups.values():
                 self._client.set_terminated(name, "FINISHED")
             elif _identity(run) in self._tried:
                 self._client.delete_run(name)
@@ -208,31 +209,29 @@ class Tracker:
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
 
-    def _common(self, level: str, trial: Trial) -> dict[str, str]:
-        return {
-            "level": level,
-            "study": self._grid.study,
-            "row": trial.row,
-            "corpus": trial.config.corpus.name,
-            MLFLOW_SOURCE_NAME: "runner.py",
-            MLFLOW_GIT_COMMIT: self._provenance.git_commit,
-            **{f"version.{name}": value for name, value in self._provenance.versions.items()},
-        }
+    def _common(self, level: str, row: str, corpus: str) -> dict[str, str]:
+        own = {"level": level, "study": self._grid.study, "row": row, "corpus": corpus}
+        made_by = {MLFLOW_SOURCE_NAME: "runner.py", MLFLOW_GIT_COMMIT: self._provenance.git_commit}
+        versions = {f"version.{name}": each for name, each in self._provenance.versions.items()}
+        return {**own, **made_by, **versions}
 
-    def _row(self, trial: Trial) -> str:
-        key = (trial.row, trial.config.corpus.name)
-        if key not in self._rows:
-            query = f"tags.level = 'row' and tags.row = '{key[0]}' and tags.corpus = '{key[1]}'"
-            found = _search(self._client, self._experiment, query)
-            if found:
+    def _group(self, level: str, row: str = "", corpus: str = "") -> str:
+        """The run that others are nested in: a row's, or the study's; made where there is none."""
+        key = (row, corpus)
+        if key not in self._groups:
+            query = f"tags.level = '{level}'"
+            query += f" and tags.row = '{row}' and tags.corpus = '{corpus}'" if row else ""
+            if found := _search(self._client, self._experiment, query):
                 self._client.update_run(found[0].info.run_id, status="RUNNING")
-                self._rows[key] = found[0].info.run_id
-            else:
-                self._tried.add(("row", *key))
-                tags = {MLFLOW_RUN_NAME: " · ".join(key), **self._common("row", trial)}
-                run = self._client.create_run(self._experiment, tags=tags)
-                self._rows[key] = run.info.run_id
-        return self._rows[key]
+                self._groups[key] = found[0].info.run_id
+                return self._groups[key]
+            tags = {MLFLOW_RUN_NAME: " · ".join(key) if row else self._grid.study}
+            if row:
+                tags[MLFLOW_PARENT_RUN_ID] = self._group("study")
+            self._tried.add((level, *key))
+            tags |= self._common(level, *key)
+            self._groups[key] = self._client.create_run(self._experiment, tags=tags).info.run_id
+        return self._groups[key]
 
     def _artifacts(self, run: str, result: FoldResult) -> None:
         with tempfile.TemporaryDirectory() as scratch:

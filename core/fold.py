@@ -15,6 +15,7 @@ from core.corpora.utterance import Utterance
 from core.devices import best_device, device_name
 from core.encoders import fingerprint as encoder_fingerprint
 from core.features import open_frames
+from core.model import EmotionModel
 from core.result import EpochMetrics, FoldResult, Prediction
 from core.schema import show
 from core.snapshots import SnapshotError, epoch_of, newest_first, read_snapshot, write_snapshot
@@ -85,11 +86,11 @@ class Fold:
         self.config = config
         self.history: list[EpochMetrics] = []
         self._corpus = corpus
-        inputs = inputs_of(config, store, device)
+        self.inputs: Inputs = inputs_of(config, store, device)
         self._trainer = Trainer(
-            config, parts.train, parts.validation, inputs, corpus.classes, device, micro_batch
+            config, parts.train, parts.validation, self.inputs, corpus.classes, device, micro_batch
         )
-        self._test = Batcher(parts.test, inputs, corpus.classes, config.training)
+        self._test = Batcher(parts.test, self.inputs, corpus.classes, config.training)
         self._encoder = encoder_fingerprint(config.encoder)
         self._run_id = run_id(config, store.fingerprint, self._encoder)
         self._holds_out = holds_out
@@ -103,6 +104,11 @@ class Fold:
     def finished(self) -> bool:
         """Whether every epoch has been trained."""
         return self._trainer.finished
+
+    @property
+    def model(self) -> EmotionModel:
+        """As it is now: at first untrained, after `result` the one that was scored."""
+        return self._trainer.model
 
     def step(self) -> EpochMetrics:
         """Train one more epoch."""

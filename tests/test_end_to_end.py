@@ -110,7 +110,7 @@ def children(study: Study) -> list[Any]:
     return [
         run
         for run in client.search_runs([experiment.experiment_id])
-        if "mlflow.parentRunId" in run.data.tags
+        if run.data.tags["level"] == "fold"
     ]
 
 

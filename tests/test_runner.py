@@ -113,7 +113,7 @@ def test_help_goes_to_stdout(capsys):
     assert max(map(len, captured.out.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("verb", ["report", "ui", "doctor"])
+@pytest.mark.parametrize("verb", ["report", "figures", "ui", "doctor"])
 def test_every_verb_has_help(capsys, verb):
     with pytest.raises(SystemExit) as ended:
         runner.main([verb, "--help"])
@@ -125,7 +125,7 @@ def test_no_arguments_are_answered_with_help_on_stderr(refusal):
     assert refusal().startswith("usage: runner.py GRID [options]")
 
 
-A_GRID = "must be a grid file, or one of report, ui, doctor, check, fetch"
+A_GRID = "must be a grid file, or one of report, figures, ui, doctor, check, fetch"
 SEEDS = "must be a count in 1..1000 or a list such as 0,1,2 of different whole numbers from 0"
 SEED_WORDS = [
     "0",

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from ablation.logged import final_metrics
+from ablation.logged import TAG_LIMIT, description, final_metrics
 from ablation.scores import FoldScore
 from tests.ablation.stand_ins import result_of
 
@@ -12,3 +12,14 @@ def test_a_micro_batch_is_told_where_there_was_one():
     parts = final_metrics(replace(result, micro_batch=4), score)
     assert parts == whole | {"micro_batch": 4}
     assert "micro_batch" not in whole
+
+
+def test_a_table_too_long_for_a_tag_is_cut_between_lines_and_says_so():
+    line = "| a row | 75.00 |"
+    assert description(f"{line}\n") == f"{line}\n"
+    told = description(f"{line}\n" * 1000)
+    assert len(told) <= TAG_LIMIT
+    *kept, _, last, _ = told.split("\n")
+    assert set(kept) == {line}
+    assert len(kept) == (TAG_LIMIT - 66) // len(f"{line}\n")
+    assert last == "Too long to be shown whole: see table.md among the artifacts."

@@ -275,8 +275,9 @@ def test_runs_whose_making_was_never_confirmed_are_gone_at_the_end(
     fates = {"create_run": "after"}
     monkeypatch.setattr("ablation.tracking.MlflowClient", unreliable(fates.get))
     tracker = tracker_of(uri, study, tmp_path)
-    with pytest.raises(ConnectionError):
-        tracker.start(trial_of("full"), OTHER)  # its row
+    for _ in ("the study's run", "its row"):
+        with pytest.raises(ConnectionError):
+            tracker.start(trial_of("full"), OTHER)
     fates.clear()
     tracker.start(trial_of(), RUN)
     fates["create_run"] = "after"
@@ -284,7 +285,7 @@ def test_runs_whose_making_was_never_confirmed_are_gone_at_the_end(
         tracker.start(trial_of(fold=2), OTHER)  # the fold itself
     tracker.close()
     assert {run.info.status for run in runs_of(uri, study)} == {"KILLED", "FINISHED"}
-    assert len(runs_of(uri, study)) == 2
+    assert sorted(run.data.tags["level"] for run in runs_of(uri, study)) == ["fold", "row", "study"]
 
 
 def test_runs_of_another_runner_stay_open(uri, study, tmp_path):
@@ -371,3 +372,27 @@ def test_an_address_is_told_without_its_password(study):
     with pytest.raises(TrackingError, match=r"MLflow at http://\*\*\*@127.0.0.1:1 can't") as found:
         read_scores(uri, study)
     assert "secret" not in str(found.value)
+
+
+def test_the_study_s_run_holds_its_rows_its_table_and_its_files(uri, study, tmp_path):
+    folder = tmp_path / "report"
+    (folder / "figures").mkdir(parents=True)
+    (folder / "table.md").write_text("# A tiny study\n")
+    (folder / "report.html").write_text("<!DOCTYPE html>")
+    (folder / "figures" / "1-speakers.svg").write_text("<svg/>")
+    for _ in range(2):  # the second start finds what the first made
+        tracker = tracker_of(uri, study, tmp_path)
+        tracker.finish(trial_of(), result_of())
+        tracker.log_report(folder)
+        tracker.log_report(folder)
+        tracker.close()
+    (whole,) = by_level(uri, study, "study")
+    assert (whole.info.run_name, whole.info.status) == (study.study, "FINISHED")
+    assert whole.data.tags["mlflow.note.content"] == "# A tiny study\n"
+    (row,) = by_level(uri, study, "row")
+    assert row.data.tags["mlflow.parentRunId"] == whole.info.run_id
+    client = MlflowClient(uri)
+    names = [file.path for file in client.list_artifacts(whole.info.run_id)]
+    assert names == ["figures", "report.html", "table.md"]
+    (picture,) = client.list_artifacts(whole.info.run_id, "figures")
+    assert picture.path == "figures/1-speakers.svg"

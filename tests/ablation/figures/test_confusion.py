@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from ablation.plots import COLUMN_INCHES, confusion_figure, save
+from ablation.figures.canvas import COLUMN_INCHES, SMALL, save
+from ablation.figures.confusion import confusion_figure
 
 CLASSES = ("angry", "happy", "sad")
 COUNTS = ((9, 1, 0), (30, 60, 30), (0, 0, 0))
@@ -31,10 +32,10 @@ def test_cells_hold_the_share_of_their_row_and_the_count():
 
 
 def test_colours_are_shares_of_the_true_class_between_0_and_1():
-    image = confusion_figure(np.array(COUNTS), CLASSES, "").axes[0].images[0]
+    cells = confusion_figure(np.array(COUNTS), CLASSES, "").axes[0].collections[0]
     expected = [[0.9, 0.1, 0.0], [0.25, 0.5, 0.25], [0.0, 0.0, 0.0]]
-    assert np.asarray(image.get_array()) == pytest.approx(np.array(expected))
-    assert image.get_clim() == (0.0, 1.0)
+    assert np.asarray(cells.get_array()).reshape(3, 3) == pytest.approx(np.array(expected))
+    assert cells.get_clim() == (0.0, 1.0)
 
 
 def luminance(rgb) -> float:
@@ -45,14 +46,16 @@ def luminance(rgb) -> float:
 def test_text_contrasts_with_its_cell_at_every_share():
     for share in (*range(0, 101, 10), 68, 71, 72, 73, 76):
         axes = confusion_figure([[share, 100 - share], [0, 1]], ("a", "b"), "").axes[0]
-        cell = luminance(axes.images[0].cmap(share / 100))
+        cell = luminance(axes.collections[0].cmap(share / 100))
         text = {"white": 1.0, "black": 0.0}[axes.texts[0].get_color()]
         contrast = (max(cell, text) + 0.05) / (min(cell, text) + 0.05)
         assert contrast >= 4.5, share  # WCAG's bound for small text
 
 
 def test_the_scale_grows_darker_all_the_way_so_hue_is_not_needed():
-    colours = confusion_figure(COUNTS, CLASSES, "").axes[0].images[0].cmap(np.linspace(0, 1, 50))
+    colours = (
+        confusion_figure(COUNTS, CLASSES, "").axes[0].collections[0].cmap(np.linspace(0, 1, 50))
+    )
     assert (np.diff([luminance(colour) for colour in colours]) < 0).all()
 
 
@@ -73,6 +76,7 @@ def test_eight_classes_fit_their_cells_at_column_width():
     cell = axes.get_window_extent().width / 8
     for text in axes.texts:
         box = text.get_window_extent()
+        assert text.get_fontsize() >= SMALL
         assert box.width < cell
         assert box.height < cell
     boxes = [label.get_tightbbox() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
@@ -102,9 +106,15 @@ def test_another_kind_of_file_is_refused(tmp_path):
         save(confusion_figure(COUNTS, CLASSES, ""), tmp_path / "c.jpg")
 
 
-def test_importing_the_tables_and_plots_loads_no_heavy_package():
+def test_beyond_four_classes_the_axis_says_what_the_two_figures_are():
+    axes = confusion_figure(np.eye(5, dtype=int), "abcde", "").axes[0]
+    assert axes.texts[0].get_text() == "100\n1"
+    assert axes.get_xlabel() == "predicted (% of the true class, count)"
+
+
+def test_importing_the_tables_and_pictures_loads_no_heavy_package():
     code = (
-        "import sys, ablation.aggregate, ablation.plots, ablation.published, ablation.tables; "
+        "import sys, ablation.aggregate, ablation.figures.confusion, ablation.page.write; "
         "print({'matplotlib', 'mlflow', 'ray', 'torch'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

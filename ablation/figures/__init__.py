@@ -1,0 +1,1 @@
+"""Pictures of results and of models: plain arrays in, a matplotlib figure out."""

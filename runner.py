@@ -109,6 +109,7 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
         retries=options.retries,
         micro_batch=options.micro_batch,
         deterministic=options.deterministic,
+        keep_models=options.keep_models,
     )
     console = _console()
     try:

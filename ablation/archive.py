@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # it needs numpy, and a plan reads costs alone
 
 
 MAX_EPOCH_S = 1e9
-ERRORS, MICRO_BATCH = "error.txt", "micro_batch.txt"
+ERRORS, MICRO_BATCH, MODEL = "error.txt", "micro_batch.txt", "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,19 @@ class Archive:
         """Where the checkpoints of one run lie while it is under way."""
         return self.folder(run_id) / "checkpoints"
 
+    def model(self, run_id: str) -> Path:
+        """Where the trained weights of one run lie, if they were to be kept."""
+        return self.folder(run_id) / MODEL
+
+    def models(self) -> list[str]:
+        """The run ids of all finished folds whose weights were kept."""
+        found = (path.parent.name for path in self._folder.glob(f"*/{MODEL}"))
+        return sorted(run_id for run_id in found if self.holds(run_id))
+
+    def begun(self, prefix: str) -> list[str]:
+        """The run ids that begin so, whatever is there of them."""
+        return sorted(path.name for path in self._folder.glob("*") if path.name.startswith(prefix))
+
     def holds(self, run_id: str) -> bool:
         """Whether this fold is finished."""
         return (self.folder(run_id) / "result.json").is_file()
@@ -69,7 +82,7 @@ class Archive:
 
     def forget(self, run_id: str) -> None:
         """Remove a fold, finished or under way; what it cost stays known until it costs anew."""
-        for name in ("result.json", ERRORS, MICRO_BATCH):
+        for name in ("result.json", MODEL, ERRORS, MICRO_BATCH):
             (self.folder(run_id) / name).unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)
 

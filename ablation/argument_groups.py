@@ -37,6 +37,12 @@ def add_run(parser: ArgumentParser, verb: str) -> None:
         "--fresh", action="store_true", help="train them anew, whatever has finished already"
     )
     group.add_argument(
+        "--keep-models",
+        choices=("none", "best", "all"),
+        default="none",
+        help="keep the trained weights: of each row's best fold, or of all (default none)",
+    )
+    group.add_argument(
         "--skip-bad-audio",
         action="store_true",
         help="leave out unreadable audio; the table says how much",

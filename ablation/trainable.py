@@ -17,6 +17,7 @@ from ablation.cluster import Resources
 from core.config import RunConfig
 from core.devices import best_device, free_memory, is_out_of_memory, use_deterministic_kernels
 from core.fold import CorpusAudio, Fold
+from core.kept_model import write_model
 from core.nonfinite import TrainingError
 from core.snapshots import discard
 
@@ -40,6 +41,7 @@ class FoldTrainable(tune.Trainable):
         self._archive = Archive(runs)
         self._checkpoint_epochs = resources.checkpoint_epochs
         self._micro_batch = resources.micro_batch
+        self._keep_models = resources.keep_models
         if resources.deterministic:
             use_deterministic_kernels()
         self._fold: Fold | None = None
@@ -86,6 +88,14 @@ class FoldTrainable(tune.Trainable):
             self._run_id, self._micro_batch, self._config.training.batch_size
         )
 
+    def _keep(self, fold: Fold) -> list[str]:
+        """Keep the weights, before the fold counts as finished; a full disk costs no result."""
+        try:
+            write_model(self._archive.model(self._run_id), fold.model(self._keep_models))
+        except OSError as error:
+            return [f"its weights are not kept: {error}"]
+        return []
+
     def _step(self) -> dict[str, Any]:
         report: dict[str, Any] = {"done": False}
         folder = self._archive.checkpoints(self._run_id)
@@ -105,7 +115,10 @@ class FoldTrainable(tune.Trainable):
         if not fold.finished:  # it is where the process was killed after the last checkpoint
             report["metrics"] = asdict(fold.step())
         if fold.finished:
-            self._archive.save(fold.result())
+            result = fold.result()
+            if self._keep_models != "none":
+                report["remarks"] = [*report.get("remarks", ()), *self._keep(fold)]
+            self._archive.save(result)
             discard(folder)
             self._fold = None
             report["done"] = True

@@ -15,12 +15,14 @@ from core.corpora.utterance import Utterance
 from core.devices import best_device, device_name
 from core.encoders import fingerprint as encoder_fingerprint
 from core.features import open_frames
+from core.kept_model import FORMAT as MODEL_FORMAT
+from core.kept_model import KeptModel, ModelFacts
 from core.result import EpochMetrics, FoldResult, Prediction
 from core.schema import show
 from core.snapshots import SnapshotError, epoch_of, newest_first, read_snapshot, write_snapshot
 from core.store import AudioStore
 from core.trainer import Trainer, scores_of
-from core.training_state import Progress
+from core.training_state import Progress, trained_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +181,24 @@ class Fold:
             counts_differ=corpus.counts_differ,
             micro_batch=self._micro_batch,
         )
+
+    def model(self, kept: str) -> KeptModel:
+        """The model as it is after `result`: of the epoch that an honest selection picks.
+
+        Where the selection is `oracle`, that of the last epoch: the test fold picks no weights.
+        """
+        facts = ModelFacts(
+            format=MODEL_FORMAT,
+            recipe=RECIPE_VERSION,
+            run_id=self._run_id,
+            classes=self._corpus.classes,
+            corpus_fingerprint=self._corpus.store.fingerprint,
+            encoder_fingerprint=self._encoder,
+            epoch=self._trainer.best_epoch,
+            kept=kept,
+        )
+        weights = trained_weights(self._trainer.model, self.config.encoder)
+        return KeptModel(facts=facts, config=self.config, tensors=weights)
 
     def _state(self, progress: Progress) -> FoldState:
         return FoldState(

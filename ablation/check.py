@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from ablation.check_view import render
+from ablation.complaints import complain
 from ablation.copies import describe_copies, identical, second_links
 from ablation.corpora import corpus_folder
 from ablation.progress import bar
@@ -222,7 +222,7 @@ def verb(arguments: Sequence[str]) -> int:
                 on_progress=on_progress,
             )
     except CorpusError as error:
-        errors.print(Text(str(error), style="red"))
+        complain(str(error))
         return NOT_THE_CORPUS
     if options.json:
         print(json.dumps(report.to_json(), indent=2))
@@ -249,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the corpus folder, or a folder of corpora (or SER_DATA)",
     )
     parser.add_argument("--json", action="store_true", help="print the counts as JSON alone")
+    parser.add_argument("--verbose", action="store_true", help="show a traceback with an error")
     parser.add_argument(
         "--limit",
         type=_limit,

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from core.checkpoints import Checkpoint, CheckpointError, open_checkpoint
@@ -79,7 +79,7 @@ def export_model(model: KeptModel, folder: Path, card: str) -> None:
         if is_pretrained(model.config.encoder.name):
             _write_stock(model, encoder, aside)
         else:
-            save_file(encoder, aside / ENCODER, {"format": "pt"})
+            (aside / ENCODER).write_bytes(save(encoder, {"format": "pt"}))
             settings = {"model_type": OWN_TYPE, **_labels(model.facts.classes)}
             (aside / CONFIG).write_text(json.dumps(settings, indent=2))
         write_model(aside / HEAD, replace(model, tensors=head))
@@ -134,7 +134,8 @@ def _write_stock(model: KeptModel, trained: Mapping[str, Tensor], folder: Path) 
             raise checkpoint.error(f"it must have a tensor {known} of {tuple(tensor.shape)}")
         weights[known] = tensor
     plain = {name: item.detach().contiguous() for name, item in weights.items()}
-    save_file(plain, folder / ENCODER, {"format": "pt"})
+    # Not `save_file`, whose files only their owner may read.
+    (folder / ENCODER).write_bytes(save(plain, {"format": "pt"}))
     settings = {**stock.config.to_dict(), **_labels(model.facts.classes)}
     settings |= {"architectures": [type(stock).__name__], "dtype": "float32"}
     (folder / CONFIG).write_text(json.dumps(settings, indent=2))

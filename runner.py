@@ -108,6 +108,8 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
     from ablation.study import run_study
     from ablation.trials import Interrupted
 
+    if options.log_model and options.keep_models == "none":
+        options.keep_models = "best"
     threads = max(cell.config.training.threads for cell in grid.cells)
     resources = Resources(
         cpus=options.cpus_per_trial or threads,

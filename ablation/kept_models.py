@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ablation.archive import Archive
 from ablation.grid import Trial
+from ablation.options import Options
 
 if TYPE_CHECKING:
     from core.result import FoldResult
@@ -36,6 +37,26 @@ def best_models(named: Mapping[str, list[Trial]], archive: Archive) -> dict[str,
             if key not in best or order < best[key][0]:
                 best[key] = (order, run_id, trial)
     return {run_id: trial for _, run_id, trial in best.values()}
+
+
+def settle(
+    named: Mapping[str, list[Trial]],
+    archive: Archive,
+    options: Options,
+    study: str,
+) -> list[str]:
+    """After a study: let go of what is no row's best, and log those that are where that is asked.
+
+    Returns:
+        What MLflow did not take.
+    """
+    if options.keep_models == "best":
+        prune(named, archive)
+    if not options.log_model:
+        return []
+    from ablation.lineage import log_models
+
+    return log_models(options.uri, study, best_models(named, archive), archive)
 
 
 def prune(named: Mapping[str, list[Trial]], archive: Archive) -> int:

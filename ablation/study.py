@@ -13,7 +13,7 @@ from ablation.cluster import Resources
 from ablation.corpora import NoCorpusError, encode, prepare, read_corpus
 from ablation.demo import demo_corpus
 from ablation.grid import Grid, Trial
-from ablation.kept_models import not_kept, prune
+from ablation.kept_models import not_kept, settle
 from ablation.lock import alone
 from ablation.options import Options
 from ablation.progress import Display, bar
@@ -118,8 +118,7 @@ def _train_and_report(
     except BaseException:
         recorder.stop()
         raise
-    if resources.keep_models == "best":
-        prune(named, archive)
+    recorder.problems.extend(settle(named, archive, options, grid.study))
     report = write_report(grid, summaries, options.reports, provenance.git_commit)
     return Outcome(
         report=report,

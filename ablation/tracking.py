@@ -26,6 +26,7 @@ from mlflow.utils.mlflow_tags import (
 from ablation import logged
 from ablation.aggregate import Summary
 from ablation.grid import Grid, Trial
+from ablation.lineage import data_set_of
 from ablation.outages import described
 from ablation.provenance import Provenance
 from ablation.scores import FoldScore
@@ -98,7 +99,7 @@ class Tracker:
                 "config_key": config_key(config),
             },
         )
-        params = {"row": trial.row, **flatten(config.to_dict())}
+        params = {"row": trial.row, "corpus": config.corpus.name, **flatten(config.to_dict())}
         self._client.log_batch(
             run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()]
         )
@@ -134,6 +135,7 @@ class Tracker:
             metrics=[Metric(name, float(value), ended, 0) for name, value in final.items()],
             tags=[RunTag(name, text) for name, text in tags.items()],
         )
+        self._client.log_inputs(run, [data_set_of(result)])
         self._artifacts(run, result)
         for stale in self._stale.get((trial.row, result.run_id), ()):
             self._client.delete_run(stale)
@@ -148,9 +150,7 @@ class Tracker:
 
     def log_rows(self, summaries: Iterable[Summary]) -> None:
         """Log each row's means on its run, so that rows compare as folds do."""
-        for summary in summaries:
-            if not summary.folds:
-                continue
+        for summary in (item for item in summaries if item.folds):
             run = self._row(Trial(row=summary.cell.row, config=summary.cell.config))
             figures = {"wa": summary.wa.mean, "ua": summary.ua.mean, "folds": len(summary.folds)}
             known = self._client.get_run(run).data.metrics

@@ -12,7 +12,7 @@ from core.clips import Clips, Inputs
 from core.config import RECIPE_VERSION, RunConfig, run_id
 from core.corpora.folds import FoldScheme, split
 from core.corpora.utterance import Utterance
-from core.devices import best_device, device_name
+from core.devices import best_device, device_name, peak_memory_mb, watch_memory
 from core.encoders import fingerprint as encoder_fingerprint
 from core.features import open_frames
 from core.kept_model import FORMAT as MODEL_FORMAT
@@ -83,6 +83,7 @@ class Fold:
         """
         evaluation, store = config.evaluation, corpus.store
         holds_out = evaluation.selection == "validation"
+        watch_memory()
         parts = split(corpus.utterances, corpus.scheme, config.fold, holds_out)
         self.config = config
         self.history: list[EpochMetrics] = []
@@ -101,6 +102,8 @@ class Fold:
         self._holds_out = holds_out
         self._micro_batch = micro_batch
         self._records_oracle = evaluation.record_oracle or evaluation.selection == "oracle"
+        sides = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+        self._sizes = {side: len(utterances) for side, utterances in sides.items()}
         self._oracle_ua = -1.0
         self._oracle_epoch = 0
         self._oracle_predictions: list[Prediction] = []
@@ -180,6 +183,8 @@ class Fold:
             left_out=corpus.left_out,
             counts_differ=corpus.counts_differ,
             micro_batch=self._micro_batch,
+            utterances=self._sizes,
+            peak_memory_mb=peak_memory_mb(),
         )
 
     def model(self, kept: str) -> KeptModel:

@@ -10,6 +10,7 @@
     python runner.py fetch ravdess --data DIR       download what may be downloaded
     python runner.py predict RUN FILE...            emotion probabilities of audio files
     python runner.py export RUN FOLDER              a kept model as a folder of its own
+    python runner.py completion bash                a script for the shell's completion
 
 Exit status: 0 every wanted fold has finished; 1 some failed, each named; 2 wrong usage, config or
 data, nothing trained; 130 interrupted, nothing that was finished is lost.
@@ -71,14 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _own_verb(words: Sequence[str]) -> int:
     """A verb that has its own options and needs no grid."""
-    if words[0] == "check":
-        from ablation.check import verb
-    elif words[0] == "fetch":
-        from ablation.fetch import verb
-    elif words[0] == "predict":
-        from ablation.predict import verb
-    else:
-        from ablation.export import verb
+    match words[0]:
+        case "check":
+            from ablation.check import verb
+        case "fetch":
+            from ablation.fetch import verb
+        case "predict":
+            from ablation.predict import verb
+        case "export":
+            from ablation.export import verb
+        case _:
+            from ablation.completion import verb
     return verb(words[1:])
 
 

@@ -21,7 +21,7 @@ from ablation.argument_groups import (
 from ablation.argument_types import port
 
 VERBS = ("report", "ui", "doctor")
-OWN_VERBS = ("check", "fetch", "predict", "export")  # with their own options and no grid
+OWN_VERBS = ("check", "fetch", "predict", "export", "completion")  # own options, and no grid
 EVERY_VERB = (*VERBS, *OWN_VERBS)
 OF_A_GRID = ("only", "fold", "corpus", "encoder", "seeds", "set")  # options that need one
 PRINTS_JSON = {
@@ -44,6 +44,7 @@ Cross-validated ablations of speech emotion recognition: one grid file in, one t
   runner.py fetch ravdess --data DIR    download what may be downloaded
   runner.py predict RUN FILE...         emotion probabilities of audio files by a kept model
   runner.py export RUN FOLDER           a kept model as a folder that needs nothing beside it
+  runner.py completion bash             a script that lets the shell complete all this
 """
 DOCTOR = """\
 What stands between this machine and a run, each with its remedy. Takes the words of that run, or

@@ -1,6 +1,7 @@
 """Emotion probabilities of audio files, by a kept or an exported model: the verb `predict`."""
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from ablation.argument_types import count
 from ablation.complaints import complain
 from ablation.prediction_view import Part, writer_of
 from core.audio import AudioError, read_audio
-from core.corpora.utterance import AUDIO_SUFFIXES, printable, walk_files
+from core.corpora.utterance import AUDIO_SUFFIXES, CorpusError, printable, walk_files
 
 if TYPE_CHECKING:
     from core.classifier import Classifier
@@ -62,14 +63,21 @@ class _Listener:
         for word in self._options.files:
             if word == STDIN:
                 yield from self._stdin()
-            elif (path := Path(word)).is_dir():
-                found = walk_files(path, AUDIO_SUFFIXES)
-                yield from ((str(item), item) for item in found)
-                if not found:
-                    text = f"must hold audio ({', '.join(sorted(AUDIO_SUFFIXES))}), found none"
-                    self.refuse(f"{printable(path)}: {text}")
+            elif os.path.isdir(word):  # os.path, for any text: pathlib raises on some
+                yield from ((str(path), path) for path in self._below(word))
             else:
-                yield word, path
+                yield word, Path(word)
+
+    def _below(self, folder: str) -> list[Path]:
+        try:
+            found = walk_files(Path(folder), AUDIO_SUFFIXES)
+        except CorpusError as error:
+            self.refuse(str(error))
+            return []
+        if not found:
+            text = f"must hold audio ({', '.join(sorted(AUDIO_SUFFIXES))}), found none"
+            self.refuse(f"{printable(folder)}: {text}")
+        return found
 
     def _stdin(self) -> Iterator[tuple[str, Path]]:
         with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +137,9 @@ def open_model(word: str, runs: Path) -> "Classifier":
         ValueError: none or several are meant, or the model can't be used.
     """
     folder = Path(word)
-    run_id = None if folder.is_dir() else find_run(word, runs)  # torch takes seconds: after this
+    run_id = (
+        None if os.path.isdir(word) else find_run(word, runs)
+    )  # torch takes seconds: after this
     from core.classifier import kept_classifier
     from core.devices import best_device
     from core.exported import exported_classifier

@@ -10,6 +10,9 @@
     python runner.py ui                             browse the runs in MLflow's UI
     python runner.py check ravdess --data DIR       is this folder the corpus that the paper means?
     python runner.py fetch ravdess --data DIR       download what may be downloaded
+    python runner.py predict RUN FILE...            emotion probabilities of audio files
+    python runner.py export RUN FOLDER              a kept model as a folder of its own
+    python runner.py completion bash                a script for the shell's completion
 
 Exit status: 0 every wanted fold has finished; 1 some failed, each named; 2 wrong usage, config or
 data, nothing trained; 130 interrupted, nothing that was finished is lost.
@@ -26,7 +29,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablation.argument_groups import ROOT
-from ablation.arguments import CORPUS_VERBS, UsageError, parse, parser_of
+from ablation.arguments import OWN_VERBS, UsageError, parse, parser_of
+from ablation.complaints import complain, show_tracebacks
 
 # Everything else is imported where it is needed: --help and --plan answer at once.
 if TYPE_CHECKING:
@@ -47,12 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no tick still gets a table
     words = list(sys.argv[1:] if arguments is None else arguments)
+    show_tracebacks("--verbose" in words)
+    words = [word for word in words if word != "--verbose"]
     if not words:
         parser_of("run").print_help(sys.stderr)
         return WRONG_USAGE
     try:
-        if words[0] in CORPUS_VERBS:
-            return _corpus_verb(words)
+        if words[0] in OWN_VERBS:
+            return _own_verb(words)
         verb, options = parse(words)
         verbs = {
             "report": _report,
@@ -67,19 +73,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _refuse(f"{error}\nSee: python runner.py --help")
     except KeyboardInterrupt:
-        _error("interrupted")
+        complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINISHED
 
 
-def _corpus_verb(words: Sequence[str]) -> int:
-    """The verbs about one corpus; they have their own options and no grid."""
-    if words[0] == "check":
-        from ablation.check import verb
-    else:
-        from ablation.fetch import verb
+def _own_verb(words: Sequence[str]) -> int:
+    """A verb that has its own options and needs no grid."""
+    match words[0]:
+        case "check":
+            from ablation.check import verb
+        case "fetch":
+            from ablation.fetch import verb
+        case "predict":
+            from ablation.predict import verb
+        case "export":
+            from ablation.export import verb
+        case _:
+            from ablation.completion import verb
     return verb(words[1:])
 
 
@@ -124,6 +137,8 @@ def _resources(options: Namespace, grid: "Grid") -> "Resources":
     from ablation.cluster import Resources
     from ablation.command_line import packs
 
+    if options.log_model and options.keep_models == "none":
+        options.keep_models = "best"
     threads = max(cell.config.training.threads for cell in grid.cells)
     return Resources(
         cpus=options.cpus_per_trial or threads,
@@ -135,6 +150,7 @@ def _resources(options: Namespace, grid: "Grid") -> "Resources":
         retries=options.retries,
         micro_batch=options.micro_batch,
         deterministic=options.deterministic,
+        keep_models=options.keep_models,
     )
 
 
@@ -150,7 +166,7 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
     except (ValueError, OSError) as error:  # data, encoders and folders say what is wrong
         return _refuse(str(error))
     except Interrupted:
-        _error("interrupted; finished epochs are kept, the same command continues")
+        complain("interrupted; finished epochs are kept, the same command continues")
         return INTERRUPTED
     _print_table(console, grid, outcome.report)
     return _print_problems(outcome)
@@ -175,7 +191,10 @@ def _report(options: Namespace) -> int:
         report = rebuild_report(grid, figures, study_options(options))
     except (ValueError, OSError) as error:
         return _refuse(str(error))
-    _print_table(_console(), grid, report)
+    if options.json:
+        print(report.results.read_text(encoding="utf-8"), end="")
+    else:
+        _print_table(_console(), grid, report)
     return FINISHED
 
 
@@ -251,9 +270,9 @@ def _print_problems(outcome: "Outcome") -> int:
     for trial, reason in outcome.failures:
         config = trial.config
         where = f"{trial.row}, {config.corpus.name} fold {config.fold}, seed {config.seed}"
-        _error(f"failed: {where}: {reason}")
+        complain(f"failed: {where}: {reason}")
     for problem in outcome.tracking_problems:
-        _error(f"MLflow: {problem}; finished folds are safe, the same command sends them again")
+        complain(f"MLflow: {problem}; finished folds are safe, the same command sends them again")
     return SOME_FAILED if outcome.failures or outcome.tracking_problems else FINISHED
 
 
@@ -263,15 +282,8 @@ def _console(*, stderr: bool = False) -> "Console":
     return Console(highlight=False, stderr=stderr)
 
 
-def _error(text: str) -> None:
-    from rich.text import Text
-
-    console = _console(stderr=True)
-    console.print(Text(text, style="red"), soft_wrap=not console.is_terminal)
-
-
 def _refuse(text: str) -> int:
-    _error(text)
+    complain(text)
     return WRONG_USAGE
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # it needs numpy, and a plan reads costs alone
 
 
 ERRORS, MICRO_BATCH, START = "error.txt", "micro_batch.txt", "start.txt"
+MODEL = "model.safetensors"
 
 
 class Archive:
@@ -39,6 +40,19 @@ class Archive:
     def checkpoints(self, run_id: str) -> Path:
         """Where the checkpoints of one run lie while it is under way."""
         return self.folder(run_id) / "checkpoints"
+
+    def model(self, run_id: str) -> Path:
+        """Where the trained weights of one run lie, if they were to be kept."""
+        return self.folder(run_id) / MODEL
+
+    def models(self) -> list[str]:
+        """The run ids of all finished folds whose weights were kept."""
+        found = (path.parent.name for path in self._folder.glob(f"*/{MODEL}"))
+        return sorted(run_id for run_id in found if self.holds(run_id))
+
+    def begun(self, prefix: str) -> list[str]:
+        """The run ids that begin so, whatever is there of them."""
+        return sorted(path.name for path in self._folder.glob("*") if path.name.startswith(prefix))
 
     def holds(self, run_id: str) -> bool:
         """Whether this fold is finished."""
@@ -65,7 +79,7 @@ class Archive:
 
     def forget(self, run_id: str) -> None:
         """Remove a fold, finished or under way; what it cost stays known until it costs anew."""
-        for name in ("result.json", ERRORS, MICRO_BATCH):
+        for name in ("result.json", MODEL, ERRORS, MICRO_BATCH):
             (self.folder(run_id) / name).unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)
 

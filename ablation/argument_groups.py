@@ -48,6 +48,17 @@ def add_run(parser: ArgumentParser, verb: str) -> None:
 def add_leniency(group: ArgumentParser | _ArgumentGroup) -> None:
     """What of a corpus is put up with."""
     group.add_argument(
+        "--keep-models",
+        choices=("none", "best", "all"),
+        default="none",
+        help="keep the trained weights: of each row's best fold, or of all (default none)",
+    )
+    group.add_argument(
+        "--log-model",
+        action="store_true",
+        help="log the model of each row's best fold to MLflow; keeps it, too",
+    )
+    group.add_argument(
         "--skip-bad-audio",
         action="store_true",
         help="leave out unreadable audio; the table says how much",

@@ -22,9 +22,13 @@ from ablation.argument_groups import (
 from ablation.argument_types import port
 
 VERBS = ("report", "figures", "ui", "doctor")
-CORPUS_VERBS = ("check", "fetch")  # which have their own options and no grid
-EVERY_VERB = (*VERBS, *CORPUS_VERBS)
+OWN_VERBS = ("check", "fetch", "predict", "export", "completion")  # own options, and no grid
+EVERY_VERB = (*VERBS, *OWN_VERBS)
 OF_A_GRID = ("only", "fold", "corpus", "encoder", "seeds", "set")  # options that need one
+PRINTS_JSON = {
+    "doctor": "print what was found as JSON",
+    "report": "print results.json instead of the table",
+}
 MLFLOW_PORT = 5000
 HELP_WIDTH = 28  # columns before the help texts
 
@@ -40,6 +44,9 @@ Cross-validated ablations of speech emotion recognition: one grid file in, one t
   runner.py ui                          browse the runs in MLflow's UI
   runner.py check ravdess --data DIR    is this folder the corpus that the paper means?
   runner.py fetch ravdess --data DIR    download what may be downloaded
+  runner.py predict RUN FILE...         emotion probabilities of audio files by a kept model
+  runner.py export RUN FOLDER           a kept model as a folder that needs nothing beside it
+  runner.py completion bash             a script that lets the shell complete all this
 """
 FIGURES = """\
 Train one fold of one row in this process and draw what is in it: embeddings before and after
@@ -108,8 +115,8 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         )
     else:
         _add_grid(parser)
-    if verb == "doctor":
-        parser.add_argument("--json", action="store_true", help="print what was found as JSON")
+    if verb in PRINTS_JSON:
+        parser.add_argument("--json", action="store_true", help=PRINTS_JSON[verb])
     if verb == "figures":
         add_model(parser)
     if verb in LIKE_RUN:
@@ -118,6 +125,7 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     if verb != "ui":
         add_study(parser)
     add_places(parser, verb)
+    parser.add_argument("--verbose", action="store_true", help="show a traceback with an error")
     return parser
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from ablation.check_view import render
+from ablation.complaints import complain
 from ablation.copies import describe_copies, identical, second_links
 from ablation.corpora import corpus_folder
 from ablation.progress import bar
@@ -203,7 +203,7 @@ def _identical(utterances: Iterable[Utterance], unreadable: Iterable[Path]) -> l
 
 def verb(arguments: Sequence[str]) -> int:
     """Run `runner.py check`; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     data = options.data or os.environ.get("SER_DATA")
     try:
@@ -222,7 +222,7 @@ def verb(arguments: Sequence[str]) -> int:
                 on_progress=on_progress,
             )
     except CorpusError as error:
-        errors.print(Text(str(error), style="red"))
+        complain(str(error))
         return NOT_THE_CORPUS
     if options.json:
         print(json.dumps(report.to_json(), indent=2))
@@ -232,31 +232,33 @@ def verb(arguments: Sequence[str]) -> int:
     return DIFFERS if report.problems else CLEAN
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What may be typed after the verb."""
+    made = argparse.ArgumentParser(
         prog="runner.py check",
         description="Compare a folder with the corpus that the paper means, or read through your "
         "own manifest. Exit status: 0 it is the same; 1 it differs, each difference named; 2 it is "
         "not this corpus, or no manifest.",
     )
-    parser.add_argument(
+    made.add_argument(
         "corpus", type=_corpus, metavar="CORPUS", help=f"{', '.join(CORPORA)}, or a manifest (CSV)"
     )
-    parser.add_argument(
+    made.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
         help="the corpus folder, or a folder of corpora (or SER_DATA)",
     )
-    parser.add_argument("--json", action="store_true", help="print the counts as JSON alone")
-    parser.add_argument(
+    made.add_argument("--json", action="store_true", help="print the counts as JSON alone")
+    made.add_argument("--verbose", action="store_true", help="show a traceback with an error")
+    made.add_argument(
         "--limit",
         type=_limit,
         default=DEFAULT_LIMIT,
         metavar="N",
         help=f"problems of one kind to name; more are counted (default {DEFAULT_LIMIT})",
     )
-    return parser
+    return made
 
 
 def _corpus(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import ray
 
@@ -33,6 +33,7 @@ class Resources:
     retries: int = 2  # O: of a killed process, a lost node or a fault that may not come again
     micro_batch: int | None = None  # utterances that pass through the model at once; None: a batch
     deterministic: bool = False  # on a GPU, only kernels that give the same twice
+    keep_models: Literal["none", "best", "all"] = "none"  # whose trained weights are kept
 
 
 @contextmanager

@@ -91,6 +91,8 @@ def study_options(options: Namespace) -> Options:
         skip_bad_audio=getattr(options, "skip_bad_audio", False),
         accept_counts=getattr(options, "accept_counts", False),
         fresh=getattr(options, "fresh", False),
+        keep_models=getattr(options, "keep_models", "none"),
+        log_model=getattr(options, "log_model", False),
     )
 
 

@@ -1,6 +1,7 @@
 """Corpora from where they are published: RAVDESS by download, the others by application."""
 
 import argparse
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from ablation.check import CheckReport, check_corpus
+from ablation.complaints import complain
 from ablation.corpora import corpus_folder
 from ablation.download import (
     WAITS_S,
@@ -128,26 +130,34 @@ def where_to_apply(name: str, data: Path | None) -> str:
 
 def verb(arguments: Sequence[str]) -> int:
     """Run `runner.py fetch`; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    console = Console(highlight=False, soft_wrap=True)
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    options = parser().parse_args(arguments)
+    console = Console(highlight=False, soft_wrap=True, stderr=options.json)  # stdout is the JSON's
     given = options.data or os.environ.get("SER_DATA")
     data = Path(given) if given else None
     if options.corpus != "ravdess":
         console.print(Text(where_to_apply(options.corpus, data)))
-        return DONE
+        return _say_where(options, None)
     if data is None:
-        text = "the folder for RAVDESS must be given with --data DIR or SER_DATA, got neither"
-        errors.print(Text(text, style="red"))
+        complain("the folder for RAVDESS must be given with --data DIR or SER_DATA, got neither")
         return WRONG_USAGE
     try:
-        fetch_ravdess(data, console, accept_licence=options.accept_licence, archive=RAVDESS_ARCHIVE)
+        folder = fetch_ravdess(
+            data, console, accept_licence=options.accept_licence, archive=RAVDESS_ARCHIVE
+        )
     except LicenceError as error:
-        errors.print(Text(str(error), style="red"))
+        complain(str(error))
         return WRONG_USAGE
     except (ValueError, OSError) as error:  # each says where, what must hold and what was found
-        errors.print(Text(str(error), style="red"))
+        complain(str(error))
         return FAILED
+    return _say_where(options, folder)
+
+
+def _say_where(options: argparse.Namespace, folder: Path | None) -> int:
+    corpus = CORPORA[options.corpus]
+    if options.json:
+        where = {"folder": folder and str(folder), "where_to_get": corpus.where_to_get}
+        print(json.dumps({"corpus": corpus.name, **where, "licence": corpus.licence}, indent=1))
     return DONE
 
 
@@ -268,20 +278,23 @@ class _TenthLines:
         self._tenths = tenths
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What may be typed after the verb."""
+    made = argparse.ArgumentParser(
         prog="runner.py fetch",
         description="Download and verify RAVDESS, or say where another corpus is to be had. "
         "Exit status: 0 it is there, or you were told; 1 it could not be had; 2 wrong usage.",
     )
-    parser.add_argument("corpus", choices=tuple(CORPORA), metavar="CORPUS", help=", ".join(CORPORA))
-    parser.add_argument(
+    made.add_argument("corpus", choices=tuple(CORPORA), metavar="CORPUS", help=", ".join(CORPORA))
+    made.add_argument(
         "--data", type=Path, metavar="DIR", help="the folder of your corpora (or SER_DATA)"
     )
-    parser.add_argument(
+    made.add_argument(
         "--accept-licence",
         "--accept-license",
         action="store_true",
         help="accept the licence that is shown: CC BY-NC-SA 4.0",
     )
-    return parser
+    made.add_argument("--json", action="store_true", help="print where it lies as JSON")
+    made.add_argument("--verbose", action="store_true", help="show a traceback with an error")
+    return made

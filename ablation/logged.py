@@ -45,6 +45,8 @@ def final_metrics(result: FoldResult, score: FoldScore) -> dict[str, float]:
         values |= {"wa_oracle": score.wa_oracle, "ua_oracle": score.ua_oracle}
     values |= {f"weight_{term}": value for term, value in result.loss_weights.items()}
     values["train_seconds"] = result.seconds
+    # Under this prefix MLflow's UI shows them as system metrics.
+    values |= {f"system/{at}_peak_megabytes": mb for at, mb in result.peak_memory_mb.items()}
     if result.micro_batch is not None:
         values["micro_batch"] = result.micro_batch
     return values
@@ -76,6 +78,12 @@ def description(table: str) -> str:
     rest = "\n\nToo long to be shown whole: see table.md among the artifacts.\n"
     room = TAG_LIMIT - len(rest)
     return table[: max(table.rfind("\n", 0, room), 0) or room] + rest
+
+
+def profile_of(result: FoldResult) -> str:
+    """What is known of a fold's data set in numbers, as JSON: no audio, no names."""
+    counts = {"left_out": result.left_out, "counts_differ": result.counts_differ}
+    return json.dumps({"utterances": result.utterances, **counts})
 
 
 def write_artifacts(result: FoldResult, folder: Path) -> None:

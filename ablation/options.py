@@ -16,6 +16,8 @@ class Options:
     folds: tuple[int, ...] = ()
     skip_bad_audio: bool = False
     accept_counts: bool = False
+    keep_models: str = "none"  # none, best or all
+    log_model: bool = False  # to MLflow, that of each row's best fold
     fresh: bool = False  # train what is wanted anew, whatever is there
 
     @property

@@ -26,6 +26,11 @@ class Report:
     files: tuple[Path, ...]
 
     @property
+    def results(self) -> Path:
+        """The file for programs: `results.json`."""
+        return next(path for path in self.files if path.name == "results.json")
+
+    @property
     def complete(self) -> bool:
         """Whether every fold of every row has finished."""
         return all(summary.complete for summary in self.summaries)

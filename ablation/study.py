@@ -13,6 +13,7 @@ from ablation.cluster import Resources
 from ablation.corpora import NoCorpusError, encode, prepare, read_corpus
 from ablation.demo import demo_corpus
 from ablation.grid import Grid, Trial
+from ablation.kept_models import not_kept, settle
 from ablation.lock import alone
 from ablation.options import Options
 from ablation.page.write import add_page
@@ -98,9 +99,10 @@ def _train_and_report(
     folds = {cell.corpus.name: cell.folds for cell in grid.cells}
     display = Display(console, missing, folds, archive.load)
     if done := len(wanted) - len(missing):
-        console.print(
-            f"{done} of {len(wanted)} folds are finished already; {len(missing)} to train"
-        )
+        text = f"{done} of {len(wanted)} folds are finished already; {len(missing)} to train"
+        console.print(text)
+    if resources.keep_models != "none" and (line := not_kept(wanted, archive)):
+        console.print(Text(line, style="yellow"), soft_wrap=True)
     configs = longest_first({key: group[0].config for key, group in missing.items()})
     try:
         if missing:
@@ -123,6 +125,7 @@ def _train_and_report(
     except BaseException:
         recorder.stop()
         raise
+    recorder.problems.extend(settle(named, archive, options, grid.study))
     return Outcome(
         report=report,
         failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),

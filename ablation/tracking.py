@@ -35,6 +35,7 @@ from ablation.finished import (
     scores_of,
 )
 from ablation.grid import Grid, Trial
+from ablation.lineage import data_set_of
 from ablation.outages import described
 from ablation.provenance import Provenance
 from ablation.scores import FoldScore
@@ -100,7 +101,7 @@ class Tracker:
                 **logged.fold_tags(trial, run_id),
             },
         )
-        params = {"row": trial.row, **flatten(config.to_dict())}
+        params = {"row": trial.row, "corpus": config.corpus.name, **flatten(config.to_dict())}
         self._client.log_batch(
             run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()]
         )
@@ -136,6 +137,7 @@ class Tracker:
             metrics=[Metric(name, float(value), ended, 0) for name, value in final.items()],
             tags=[RunTag(name, text) for name, text in tags.items()],
         )
+        self._client.log_inputs(run, [data_set_of(result)])
         self._artifacts(run, result)
         for stale in self._stale.get((trial.row, result.run_id), ()):
             self._client.delete_run(stale)

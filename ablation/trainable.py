@@ -18,6 +18,7 @@ from ablation.cluster import Resources
 from core.config import RunConfig
 from core.devices import best_device, free_memory, is_out_of_memory, use_deterministic_kernels
 from core.fold import CorpusAudio, Fold
+from core.kept_model import write_model
 from core.nonfinite import TrainingError
 from core.snapshots import discard
 
@@ -41,6 +42,7 @@ class FoldTrainable(tune.Trainable):
         self._archive = Archive(runs)
         self._checkpoint_epochs = resources.checkpoint_epochs
         self._micro_batch = resources.micro_batch
+        self._keep_models = resources.keep_models
         if resources.deterministic:
             use_deterministic_kernels()
         self._fold: Fold | None = None
@@ -89,6 +91,14 @@ class FoldTrainable(tune.Trainable):
             self._run_id, self._micro_batch, self._config.training.batch_size
         )
 
+    def _keep(self, fold: Fold) -> list[str]:
+        """Keep the weights, before the fold counts as finished; a full disk costs no result."""
+        try:
+            write_model(self._archive.model(self._run_id), fold.kept_model(self._keep_models))
+        except OSError as error:
+            return [f"its weights are not kept: {error}"]
+        return []
+
     def _step(self) -> dict[str, Any]:
         report: dict[str, Any] = {"done": False}
         folder = self._archive.checkpoints(self._run_id)
@@ -111,6 +121,8 @@ class FoldTrainable(tune.Trainable):
             report["metrics"] = asdict(fold.step())
         if fold.finished:
             result = fold.result()
+            if self._keep_models != "none":
+                report["remarks"] = [*report.get("remarks", ()), *self._keep(fold)]
             trained = sum(epoch.seconds for epoch in fold.history[self._resumed :])
             around = time.perf_counter() - self._started - trained
             self._archive.save(result, max(around, 0.0))

@@ -12,16 +12,18 @@ from core.clips import Clips, Inputs
 from core.config import RECIPE_VERSION, RunConfig, run_id
 from core.corpora.folds import FoldScheme, split
 from core.corpora.utterance import Utterance
-from core.devices import best_device, device_name
+from core.devices import best_device, device_name, peak_memory_mb, watch_memory
 from core.encoders import fingerprint as encoder_fingerprint
 from core.features import open_frames
+from core.kept_model import FORMAT as MODEL_FORMAT
+from core.kept_model import KeptModel, ModelFacts
 from core.model import EmotionModel
 from core.result import EpochMetrics, FoldResult, Prediction
 from core.schema import show
 from core.snapshots import SnapshotError, epoch_of, newest_first, read_snapshot, write_snapshot
 from core.store import AudioStore
 from core.trainer import Trainer, scores_of
-from core.training_state import Progress
+from core.training_state import Progress, trained_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ class Fold:
         """
         evaluation, store = config.evaluation, corpus.store
         holds_out = evaluation.selection == "validation"
+        watch_memory()
         parts = split(corpus.utterances, corpus.scheme, config.fold, holds_out)
         self.config = config
         self.history: list[EpochMetrics] = []
@@ -96,6 +99,8 @@ class Fold:
         self._holds_out = holds_out
         self._micro_batch = micro_batch
         self._records_oracle = evaluation.record_oracle or evaluation.selection == "oracle"
+        sides = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+        self._sizes = {side: len(utterances) for side, utterances in sides.items()}
         self._oracle_ua = -1.0
         self._oracle_epoch = 0
         self._oracle_predictions: list[Prediction] = []
@@ -180,7 +185,27 @@ class Fold:
             left_out=corpus.left_out,
             counts_differ=corpus.counts_differ,
             micro_batch=self._micro_batch,
+            utterances=self._sizes,
+            peak_memory_mb=peak_memory_mb(),
         )
+
+    def kept_model(self, kept: str) -> KeptModel:
+        """The model as it is after `result`: of the epoch that an honest selection picks.
+
+        Where the selection is `oracle`, that of the last epoch: the test fold picks no weights.
+        """
+        facts = ModelFacts(
+            format=MODEL_FORMAT,
+            recipe=RECIPE_VERSION,
+            run_id=self._run_id,
+            classes=self._corpus.classes,
+            corpus_fingerprint=self._corpus.store.fingerprint,
+            encoder_fingerprint=self._encoder,
+            epoch=self._trainer.best_epoch,
+            kept=kept,
+        )
+        weights = trained_weights(self._trainer.model, self.config.encoder)
+        return KeptModel(facts=facts, config=self.config, tensors=weights)
 
     def _state(self, progress: Progress) -> FoldState:
         return FoldState(

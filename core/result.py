@@ -1,7 +1,7 @@
 """What one trained fold leaves behind: plain values that travel as JSON, without torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,9 @@ class FoldResult:
     left_out: int  # utterances of the corpus whose audio could not be read, by the user's leave
     counts_differ: bool = False  # the corpus is not the paper's in number, by the user's leave
     micro_batch: int | None = None  # utterances that passed the model at once; None: a batch
+    # Utterances by side: train, validation, test. Of folds from before they were noted, none.
+    utterances: dict[str, int] = field(default_factory=dict)
+    peak_memory_mb: dict[str, float] = field(default_factory=dict)  # "cpu" and "gpu"
 
     def scores(self) -> Scores:
         """WA, UA and confusion over the test fold."""

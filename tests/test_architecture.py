@@ -52,7 +52,10 @@ def test_ablation_knows_nothing_of_the_command_line_s_file(path):
     ("module", "homes"),
     [
         ("ray", ["ablation/cluster.py", "ablation/trainable.py", "ablation/trials.py"]),
-        ("mlflow", ["ablation/tracking.py"]),
+        (
+            "mlflow",
+            ["ablation/tracking.py", "ablation/lineage.py", "ablation/audio_model.py"],
+        ),
     ],
 )
 def test_ray_and_mlflow_live_where_they_are_looked_for(path, module, homes):

@@ -17,6 +17,8 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
+from ablation.archive import Archive
+
 ROOT = Path(__file__).resolve().parents[1]
 GRID = """
 name: tiny
@@ -98,7 +100,7 @@ def listeners_abroad(pid: int) -> list[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, str]:
     study = new_study(tmp_path_factory.mktemp("study"))
-    done = study.run()
+    done = study.run("--keep-models", "best")
     assert done.returncode == 0, done.stdout + done.stderr
     return study, done.stdout
 
@@ -135,6 +137,14 @@ def test_the_output_ends_with_the_table_and_where_it_lies(finished):
         assert any(row in line and "4/4" in line for line in output.splitlines())
     markdown = (study.results_path.parent / "table.md").read_text()
     assert "say nothing about the paper" in markdown.splitlines()[0]
+
+
+def test_each_row_s_best_fold_keeps_its_weights(finished):
+    study, _ = finished
+    best = {max(row["folds"], key=lambda fold: fold["ua"])["ua"] for row in study.results()["rows"]}
+    archive = Archive(study.runs)
+    assert len(archive.models()) == ROWS
+    assert {archive.load(run_id).scores().ua for run_id in archive.models()} == best
 
 
 def test_mlflow_holds_folds_under_rows_and_leaves_none_open(finished):
@@ -217,8 +227,9 @@ def test_a_report_needs_mlflow_alone(finished, tmp_path):
     copy = new_study(tmp_path)
     copy.runs.mkdir()
     shutil.copy(study.runs / "mlflow.db", copy.runs)
-    done = copy.run("report")
+    done = copy.run("report", "--json")
     assert done.returncode == 0, done.stderr
+    assert done.stdout == copy.results_path.read_text()
     assert copy.results_path.read_bytes() == study.results_path.read_bytes()
 
 

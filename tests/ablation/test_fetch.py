@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import io
+import json
 import random
 import wave
 from dataclasses import replace
@@ -251,6 +252,10 @@ def test_the_others_say_where_to_apply_and_what_to_put_where(name, address, caps
     assert f"python runner.py check {name} --data {tmp_path}" in out
     assert verb([name]) == 0
     assert f"into DIR/{name}" in capsys.readouterr().out
+    assert verb([name, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["corpus"], told["folder"]) == (name, None)
+    assert address in told["where_to_get"]
 
 
 def test_the_published_archive_is_asked_for_by_its_own_address():

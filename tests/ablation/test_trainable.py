@@ -158,3 +158,38 @@ def test_a_fault_that_may_not_come_again_is_left_to_tune_s_retries(trainable, fo
     fold.errors[:] = [OSError(errno.EIO, os.strerror(errno.EIO))]
     with pytest.raises(OSError, match="Input/output error"):
         trainable.step()
+
+
+def test_weights_are_kept_before_the_fold_counts_as_finished(
+    trainable, fold, tmp_path, monkeypatch
+):
+    asked = []
+
+    def write(path, model):
+        asked.append((path, model, Archive(tmp_path).holds(RUN)))
+
+    monkeypatch.setattr(ablation.trainable, "write_model", write)
+    monkeypatch.setattr(fold, "model", lambda self, kept: f"kept {kept}", raising=False)
+    for _ in range(3):
+        trainable.step()
+    assert asked == []  # none were to be kept
+    Archive(tmp_path).forget(RUN)
+    trainable._keep_models = "best"
+    for _ in range(3):
+        report = trainable.step()
+    assert asked == [(Archive(tmp_path).model(RUN), "kept best", False)]
+    assert report["done"]
+    assert Archive(tmp_path).holds(RUN)
+
+
+def test_a_disk_too_full_for_weights_costs_no_result(trainable, fold, tmp_path, monkeypatch):
+    def write(path, model):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(ablation.trainable, "write_model", write)
+    monkeypatch.setattr(fold, "model", lambda self, kept: None, raising=False)
+    trainable._keep_models = "all"
+    for _ in range(3):
+        report = trainable.step()
+    assert report["remarks"] == ["its weights are not kept: [Errno 28] No space left on device"]
+    assert Archive(tmp_path).holds(RUN)

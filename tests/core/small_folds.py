@@ -39,9 +39,9 @@ def run(config: RunConfig, utterances: Sequence[Utterance], clips: MemoryStore) 
 
 
 def timeless(result: FoldResult) -> FoldResult:
-    """All but what the clock says."""
+    """All but what the clock and the memory say."""
     history = tuple(replace(epoch, seconds=0.0, finished_at_ms=0) for epoch in result.history)
-    return replace(result, history=history, seconds=0.0)
+    return replace(result, history=history, seconds=0.0, peak_memory_mb={})
 
 
 def same_weights(trainers: Sequence[Trainer]) -> bool:

@@ -1,0 +1,155 @@
+"""A trained model at work: from what it hears to the probabilities of its classes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.checkpoints import CheckpointError, fetch, fingerprint, geometry
+from core.config import EncoderConfig, RunConfig
+from core.encoders import Encoder, build_encoder
+from core.kept_model import KeptModel, ModelError, read_model, refuse_other_tensors
+from core.model import EmotionModel
+from core.training_state import trained_weights
+
+
+class Classifier:
+    """A model that is done with training, as its fold was scored: same precision, same batches.
+
+    Attributes:
+        model: What was kept of it.
+    """
+
+    def __init__(
+        self,
+        model: KeptModel,
+        encoder: EncoderConfig,
+        device: torch.device,
+        elsewhere: tuple[str, ...] = (),
+    ) -> None:
+        """Put a model together.
+
+        Args:
+            encoder: Where its encoder's weights are; else as it was trained.
+            elsewhere: How the names of tensors begin that come from there alone.
+        Raises:
+            ModelError, CheckpointError: the parts don't fit one another.
+        """
+        self.model = model
+        self.device = device
+        config = replace(model.config, encoder=encoder)
+        # Before all else: its tensors show how large the rest must be.
+        self._encoder = _frozen_encoder(config, device) if config.stores_frames else None
+        features, heads = geometry(encoder).features, config.pooling.heads
+        if config.pooling.method == "flam" and features % heads:
+            raise ModelError(f"pooling.heads must divide {features} features, got {heads}")
+        self._network = EmotionModel(config, len(model.facts.classes))
+        wanted = trained_weights(self._network, encoder)
+        refuse_other_tensors(
+            model.tensors,
+            {name: item for name, item in wanted.items() if not name.startswith(elsewhere)},
+        )
+        self._network.load_state_dict(model.tensors, strict=False)
+        self._network.to(device).eval()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of the probabilities."""
+        return self.model.facts.classes
+
+    def probabilities(
+        self, heard: Sequence[np.ndarray], batch_size: int | None = None
+    ) -> np.ndarray:
+        """Classify what was heard; neighbours of similar length share a batch, as in scoring.
+
+        On the CPU a batch's company changes a result by rounding alone: in float32 by 1e-7, in
+        bfloat16 by up to about 1e-3.
+
+        Args:
+            heard: (N,) float32 at 16 kHz each, trimmed and levelled, N at least 1.
+            batch_size: None is that of training.
+        Returns:
+            (U, C) float32; rows sum to one.
+        Raises:
+            ModelError: the weights give NaN or infinity.
+            ValueError: something is longer than the encoder can take.
+        """
+        found = np.empty((len(heard), len(self.classes)), dtype=np.float32)
+        training = self.model.config.training
+        threads = torch.get_num_threads()
+        try:
+            torch.set_num_threads(training.threads)
+            with torch.inference_mode():
+                for places, inputs, lengths in self._batches(
+                    heard, batch_size or training.batch_size
+                ):
+                    with self._autocast():
+                        logits = self._network(inputs, lengths).logits.float()
+                    if not logits.isfinite().all():
+                        raise ModelError("its weights must give finite numbers, gave others")
+                    found[places] = logits.softmax(1).cpu().numpy()
+        finally:
+            torch.set_num_threads(threads)
+        return found
+
+    def _batches(
+        self, heard: Sequence[np.ndarray], size: int
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Places, padded inputs and their lengths."""
+        inputs = [self._input(waveform) for waveform in heard]
+        every_length = torch.tensor([len(item) for item in inputs])
+        order = torch.argsort(every_length, stable=True)
+        for places in order.split(size):
+            chosen = [inputs[place] for place in places.tolist()]
+            padded = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True)
+            yield places.tolist(), padded.to(self.device), every_length[places].to(self.device)
+
+    def _input(self, waveform: np.ndarray) -> Tensor:
+        """What the network takes: the waveform, or of a frozen encoder the frames it stored."""
+        samples = torch.tensor(waveform)
+        if self._encoder is None:
+            return samples
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as when they were stored: see core/features.py
+        with self._autocast():
+            every_layer = self._encoder.every_layer(samples.to(self.device)).to(torch.float16)
+        torch.set_num_threads(threads)
+        if not every_layer.isfinite().all():
+            raise ModelError("its encoder's frames must be within float16, found others")
+        if self.model.config.encoder.weigh_layers:
+            return every_layer.transpose(0, 1).cpu()  # (T, L + 1, D)
+        return every_layer[-1].cpu()  # (T, D)
+
+    def _autocast(self) -> torch.autocast:
+        half = self.model.config.training.precision == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
+
+
+def kept_classifier(path: Path, device: torch.device) -> Classifier:
+    """The classifier of a file that a finished fold left, its encoder's checkpoint at hand.
+
+    Raises:
+        ModelError: the file is no such model, or the checkpoint is another than it was trained on.
+        CheckpointError: the checkpoint is missing or damaged.
+    """
+    model = read_model(path)
+    encoder = model.config.encoder
+    fetch(encoder)
+    if (found := fingerprint(encoder)) != (wanted := model.facts.encoder_fingerprint):
+        raise ModelError(
+            f"{path}: its encoder {encoder.name!r} must be the one it was trained on ({wanted}), "
+            f"found another ({found})"
+        )
+    try:
+        return Classifier(model, encoder, device)
+    except CheckpointError:
+        raise
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _frozen_encoder(config: RunConfig, device: torch.device) -> Encoder:
+    return build_encoder(config.encoder).to(device)

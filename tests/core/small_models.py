@@ -1,0 +1,36 @@
+"""Kept models of the small corpus, for tests."""
+
+from core.fold import Fold
+from core.kept_model import write_model
+from tests.core.small_checkpoints import save_self_supervised, save_whisper
+from tests.core.small_folds import evaluated, of
+from tests.core.small_speech import CPU, tones
+
+
+def trained(tmp_path, settings, precision="float32", selection="last"):
+    """A kept fold: its file, its result and the waveforms of its corpus."""
+    settings = dict(settings)
+    family, mixup = settings.pop("encoder", ""), settings.pop("mixup", "none")
+    if family == "whisper":
+        save_whisper(tmp_path / "encoder")
+    elif family:
+        save_self_supervised(
+            tmp_path / "encoder", family, norm="group" if family == "wav2vec2" else "layer"
+        )
+    if family:
+        settings["name"] = str(tmp_path / "encoder")
+    utterances, store = tones()
+    store.frames_folder = tmp_path / "frames"
+    config = evaluated(
+        selection,
+        encoder=settings,
+        mixup={"method": mixup},
+        training={"precision": precision, "learning_rate": 3e-3},
+        audio={"trim_db": 30.0, "crop_s": 0.15},
+    )
+    fold = Fold(config, of(utterances, store), CPU)
+    while not fold.finished:
+        fold.step()
+    result = fold.result()
+    write_model(tmp_path / "model.safetensors", fold.kept_model("all"))
+    return tmp_path / "model.safetensors", result, store

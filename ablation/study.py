@@ -125,11 +125,11 @@ def _train_and_report(
     except BaseException:
         recorder.stop()
         raise
-    recorder.problems.extend(settle(named, archive, options, grid.study))
+    problems = [*recorder.problems, *settle(named, archive, options, grid.study)]
     return Outcome(
         report=report,
         failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),
-        tracking_problems=tuple(recorder.problems),
+        tracking_problems=tuple(problems),
     )
 
 

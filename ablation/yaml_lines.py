@@ -15,6 +15,7 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten 
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+TOO_DEEP = f"must nest at most {MAX_DEPTH} levels deep"
 MAX_NODES = 50_000
 MAX_NUMBER = 100  # characters of a number; a double needs 24 at most
 SHOWN = 60  # characters of a wrong key or scalar in a message
@@ -100,6 +101,8 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> YamlError:
     if re.match(r" *\t", lines[line - 1]):
         return YamlError(line, "must be indented with spaces, found a tab")
     words = " ".join(part for part in (error.context, error.problem) if part)
+    if "nesting depth" in words:  # libyaml looks ahead, and has a bound of its own
+        return YamlError(line, TOO_DEEP)
     return YamlError(line, f"must be YAML, found: {' '.join(words.split())}")
 
 
@@ -110,7 +113,7 @@ def _check_depth(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise YamlError(_line(event), f"must nest at most {MAX_DEPTH} levels deep")
+                raise YamlError(_line(event), TOO_DEEP)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -135,7 +138,7 @@ class _Builder:
         if id(node) in self._open:
             raise YamlError(line, "an alias must not contain itself")
         if len(self._open) >= MAX_DEPTH:  # a chain of aliases is as deep as it is long
-            text = f"must nest at most {MAX_DEPTH} levels deep, aliases counted in full"
+            text = f"{TOO_DEEP}, aliases counted in full"
             raise YamlError(line, text)
         self._open.add(id(node))
         if isinstance(node, yaml.SequenceNode):

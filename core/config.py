@@ -14,7 +14,7 @@ from typing import Any, Literal
 from core.corpora.catalog import CORPORA
 from core.schema import ConfigError, Problem, build, flatten, number, show, suggest
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Raised whenever code changes what a config computes, so that old results are never mistaken."""
 
 SAMPLE_RATE_HZ = 16_000  # P's encoders (WavLM, HuBERT) were trained at 16 kHz
@@ -92,9 +92,8 @@ class AudioConfig:
 class AugmentConfig:
     """What training does to an utterance beside mixing it; scoring hears it as it was spoken."""
 
-    # O: none, as mixing is the augmentation under study. Several, 0.9, 1 and 1.1 by custom: each
-    # epoch draws one for each utterance; tempo, pitch and formants all move by it, as if somebody
-    # else spoke (Ko et al. 2015, Audio augmentation for speech recognition, 3.1).
+    # O: the own one. Of several, 0.9, 1 and 1.1 by custom, each epoch draws one for each utterance;
+    # tempo, pitch and formants move by it, as if somebody else spoke (Ko et al. 2015, 3.1).
     speeds: tuple[float, ...] = field(default=(1.0,), metadata={"range": (0.5, 2.0, False)})
 
 
@@ -202,9 +201,7 @@ class RunConfig:
 
     @property
     def stores_frames(self) -> bool:
-        """Whether the encoder sees each utterance but once: frozen, of known weights, unmixed.
-
-        Once at each speed, that is; those are few.
+        """Whether the encoder sees each utterance once, at each speed: frozen and unmixed.
 
         A mixture is another one each epoch: where a setting mixes, a frozen encoder runs each time.
         """

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.clips import Clips
+from core.clips import Clips, Inputs
 from core.config import RunConfig
 from core.encoders import build_encoder, fingerprint, geometry
 from core.fingerprint import read_json, write_json
@@ -85,6 +85,17 @@ def open_frames(config: RunConfig, audio: AudioStore, device: torch.device) -> F
     return Frames(
         {speed: FrameStore(_folder(config, audio, speed), layers) for speed in config.heard_speeds}
     )
+
+
+def inputs_of(config: RunConfig, store: AudioStore, device: torch.device) -> Inputs:
+    """What batches are cut from under a setting: stored frames, or clips.
+
+    Raises:
+        As `build_frames`.
+    """
+    if config.stores_frames:
+        return open_frames(config, store, device)
+    return Clips(store, config.audio)
 
 
 def build_frames(

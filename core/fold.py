@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from core.batches import Batcher
-from core.clips import Clips, Inputs
+from core.clips import Inputs
 from core.config import RECIPE_VERSION, RunConfig, run_id
 from core.corpora.folds import FoldScheme, split
 from core.corpora.utterance import Utterance
 from core.devices import best_device, device_name, peak_memory_mb, watch_memory
 from core.encoders import fingerprint as encoder_fingerprint
-from core.features import open_frames
+from core.features import inputs_of
 from core.kept_model import FORMAT as MODEL_FORMAT
 from core.kept_model import KeptModel, ModelFacts
 from core.model import EmotionModel
@@ -275,13 +275,6 @@ class Fold:
             oracle={"wa": scores.wa, "ua": scores.ua},
             seconds=metrics.seconds + time.perf_counter() - started,
         )
-
-
-def inputs_of(config: RunConfig, store: AudioStore, device: torch.device) -> Inputs:
-    """What batches are cut from under a setting."""
-    if config.stores_frames:
-        return open_frames(config, store, device)
-    return Clips(store, config.audio)
 
 
 def run_fold(

@@ -9,7 +9,8 @@ import torch
 from core.batches import Batcher
 from core.config import RunConfig
 from core.corpora.folds import split
-from core.fold import CorpusAudio, inputs_of
+from core.features import inputs_of
+from core.fold import CorpusAudio
 from core.trainer import Trainer
 
 STEPS = 8  # O: measured after one unmeasured; batches differ in length, by a fifth or so

@@ -169,7 +169,7 @@ def test_weights_are_kept_before_the_fold_counts_as_finished(
         asked.append((path, model, Archive(tmp_path).holds(RUN)))
 
     monkeypatch.setattr(ablation.trainable, "write_model", write)
-    monkeypatch.setattr(fold, "model", lambda self, kept: f"kept {kept}", raising=False)
+    monkeypatch.setattr(fold, "kept_model", lambda self, kept: f"kept {kept}", raising=False)
     for _ in range(3):
         trainable.step()
     assert asked == []  # none were to be kept
@@ -187,7 +187,7 @@ def test_a_disk_too_full_for_weights_costs_no_result(trainable, fold, tmp_path, 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(ablation.trainable, "write_model", write)
-    monkeypatch.setattr(fold, "model", lambda self, kept: None, raising=False)
+    monkeypatch.setattr(fold, "kept_model", lambda self, kept: None, raising=False)
     trainable._keep_models = "all"
     for _ in range(3):
         report = trainable.step()

@@ -28,6 +28,7 @@ from ablation.statistics import (
     speaker_confusions,
     split_spread,
 )
+from core.metrics import unweighted_accuracy, weighted_accuracy
 
 Run = tuple[int, int]  # fold, seed
 
@@ -89,7 +90,12 @@ def _compare(row: Summary, told: _Told, base: Summary, base_told: _Told) -> Test
     theirs = {_run(score): score for score in base.folds}
     runs = [run for run in ours if run in theirs]
     none = Tests(
-        baseline=base.cell.row, runs=len(runs), difference=None, mcnemar=None, corrected_t=None
+        baseline=base.cell.row,
+        runs=len(runs),
+        gain=None,
+        difference=None,
+        mcnemar=None,
+        corrected_t=None,
     )
     if not runs:
         return replace(none, why_not="no fold and seed has finished in both")
@@ -107,10 +113,20 @@ def _compare(row: Summary, told: _Told, base: Summary, base_told: _Told) -> Test
     shared, base_shared = _part(row, told, runs), _part(base, base_told, runs)
     return replace(
         none,
+        gain=_gain(shared, base_shared),
         difference=_known(shared.rates - base_shared.rates),
         mcnemar=_utterances_test(shared.answers, base_shared.answers),
         corrected_t=t_test,
         why_not=reason,
+    )
+
+
+def _gain(told: _Told, base: _Told) -> tuple[float, float]:
+    """WA and UA, pooled over all speakers, minus the baseline's."""
+    own, other = (np.sum(list(side.pooled.values()), axis=0) for side in (told, base))
+    return (
+        weighted_accuracy(own) - weighted_accuracy(other),
+        unweighted_accuracy(own) - unweighted_accuracy(other),
     )
 
 

@@ -76,15 +76,6 @@ def read_courses(
     return found
 
 
-def pooled(courses: Iterable[Course]) -> Confusions:
-    """Each speaker's confusions summed over folds and seeds."""
-    found: Confusions = {}
-    for course in courses:
-        for name, counts in course.speakers.items():
-            found[name] = found[name] + counts if name in found else counts
-    return found
-
-
 def stacked(
     courses: Iterable[Course],
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
@@ -106,17 +97,3 @@ def _read(archive: Archive, run_id: str) -> Course | None:
         return Course.from_result(archive.load(run_id))
     except ValueError:
         return None
-
-
-def common(one: Iterable[Course], other: Iterable[Course]) -> tuple[list[Course], list[Course]]:
-    """The runs of two rows on folds and seeds that both have finished."""
-    own, others = list(one), list(other)
-    both = _places(own) & _places(others)
-    return (
-        [run for run in own if (run.fold, run.seed) in both],
-        [run for run in others if (run.fold, run.seed) in both],
-    )
-
-
-def _places(courses: Iterable[Course]) -> set[tuple[int, int]]:
-    return {(run.fold, run.seed) for run in courses}

@@ -47,11 +47,13 @@ class Tests:
 
     Attributes:
         runs: How many (fold, seed) both have.
-        difference: Intervals of the pooled figures' difference, both rows drawn alike.
+        gain: WA and UA of the pooled answers, minus the baseline's.
+        difference: Intervals of `gain`, both rows drawn alike.
     """
 
     baseline: str
     runs: int
+    gain: tuple[float, float] | None
     difference: Intervals | None
     mcnemar: McNemar | None
     corrected_t: CorrectedT | None

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ablation.aggregate import Summary
-from ablation.courses import Course, common, pooled, stacked
-from ablation.differences import RESAMPLES, difference
+from ablation.courses import Course, stacked
 from ablation.figures.confusion import confusion_figure
 from ablation.figures.curves import curves_figure
 from ablation.figures.forest import Estimate, forest_figure
 from ablation.figures.speakers import speakers_figure
+from ablation.statistics import RESAMPLES
 from core.metrics import recalls, unweighted_accuracy
 
 if TYPE_CHECKING:
@@ -46,24 +46,22 @@ class Gain:
     """A row's differences to the baseline's."""
 
     row: str
+    baseline: str
     ua: Estimate
     wa: Estimate
 
 
-def gains(summaries: Sequence[Summary], courses: Courses) -> list[Gain]:
-    """Every other row of one corpus against its first, on the folds and seeds that both finished.
-
-    Rows that share nothing with the baseline, or whose folds are not archived here, are left out.
-    """
-    first, *others = summaries
-    base = courses[first.cell.row, first.corpus]
+def gains(summaries: Sequence[Summary]) -> list[Gain]:
+    """Every other row of one corpus against the baseline, where the two can be compared."""
     found = []
-    for summary in others:
-        row = summary.cell.row
-        own, against = common(courses[row, summary.corpus], base)
-        gain = Gain(row, *difference(pooled(own), pooled(against)))
-        if not isnan(gain.ua.value):
-            found.append(gain)
+    for summary in summaries:
+        tests = summary.statistics and summary.statistics.tests
+        if tests and tests.gain:
+            ends = tests.difference
+            wa = (ends.wa.low, ends.wa.high) if ends else (nan, nan)
+            ua = (ends.ua.low, ends.ua.high) if ends else (nan, nan)
+            estimates = Estimate(tests.gain[1], *ua), Estimate(tests.gain[0], *wa)
+            found.append(Gain(summary.cell.row, tests.baseline, *estimates))
     return found
 
 
@@ -79,7 +77,7 @@ def draw_corpus(
     """
     corpus = summaries[0].corpus
     if won:
-        base = summaries[0].cell.row
+        base = won[0].baseline
         yield Drawing(
             name=f"{number}-differences",
             figure=forest_figure(

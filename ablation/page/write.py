@@ -30,7 +30,7 @@ def add_page(report: Report, grid: Grid, archive: Archive, provenance: Provenanc
     won: dict[str, list[Gain]] = {}
     for number, summaries in enumerate(_by_corpus(report.summaries), start=1):
         corpus = summaries[0].corpus
-        won[corpus] = gains(summaries, courses)
+        won[corpus] = gains(summaries)
         drawings += draw_corpus(summaries, courses, won[corpus], number)
     pictures = folder / PICTURES
     pictures.mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ablation.archive import Archive
-from ablation.courses import Course, common, pooled, read_courses, stacked
+from ablation.courses import Course, read_courses, stacked
 from ablation.report import summarise_grid
 from ablation.scores import FoldScore
 from tests.ablation.stand_ins import grid_of, metrics_of, result_of
@@ -28,17 +28,6 @@ def test_runs_are_stacked_and_a_rate_that_one_of_them_lacks_is_left_out():
     losses, rates = stacked([Course.from_result(result_of()), Course.from_result(other)])
     assert losses["total"].tolist() == [[1.5, 1.25], [1.5, 1.5]]
     assert rates == {}
-
-
-def test_speakers_are_pooled_over_folds_and_seeds():
-    course = Course.from_result(result_of())
-    assert pooled([course, course])["DC"][:2, :2].tolist() == [[4, 0], [2, 2]]
-    assert course.speakers["DC"].sum() == 4  # as it was
-
-
-def test_rows_are_compared_on_the_folds_that_both_have_finished():
-    first, second, third = (Course.from_result(result_of(fold=fold)) for fold in (1, 2, 3))
-    assert common([first, second], [second, third]) == ([second], [second])
 
 
 @pytest.fixture

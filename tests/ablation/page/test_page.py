@@ -96,7 +96,7 @@ def study(folder: Path, rows=("plain", "full"), folds=(1, 2, 3, 4), demo=True):
 
 def text_of(grid, summaries, archive) -> str:
     courses = read_courses(archive, summaries)
-    won = gains(summaries, courses)
+    won = gains(summaries)
     drawings = list(draw_corpus(summaries, courses, won, 1))
     return page(grid, summaries, drawings, {"savee": won}, HERE)
 

@@ -269,7 +269,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     draw(results, options.out / "growth.png")
     tables = "\n\n".join(table(work, points) for work, points in results.items())
-    text = f"# Growth\n\n`python tests/benchmarks/bench_growth.py`\n\n![growth](growth.png)\n\n"
+    text = "# Growth\n\n`python tests/benchmarks/bench_growth.py`\n\n![growth](growth.png)\n\n"
     (options.out / "table.md").write_text(f"{text}{tables}\n", encoding="utf-8")
 
 

@@ -19,14 +19,14 @@ MOST = 16  # O: beyond it, processes take each other's turns on the chip and gai
 STEPS_OF_A_GPU = 10_000  # Ray counts a GPU in ten thousandths
 
 
-def share_of(peak_bytes: int, total_bytes: int) -> float:
+def share_of(peak_bytes: int, free_bytes: int) -> float:
     """The part of a GPU for a trial of this peak: 1, 1/2, 1/3, ..., so that all of it is used.
 
     Equal parts let an actor take the next trial. What is too large for a whole GPU gets one, and
     halves its micro-batch if it has to.
     """
     needed = peak_bytes * (1 + MARGIN) + CONTEXT_BYTES
-    beside = min(max(int(total_bytes / needed), 1), MOST)
+    beside = min(max(int(free_bytes / needed), 1), MOST)
     return STEPS_OF_A_GPU // beside / STEPS_OF_A_GPU
 
 
@@ -49,8 +49,8 @@ def gpu_shares(
     shared = (corpora, Path.cwd(), resources.micro_batch)
     peaks = each(_measure, configs, shared, (resources.cpus, 1.0), fresh=True)
     parts = {}
-    for (kind, name), (peak, total) in zip(first.items(), peaks, strict=True):
-        parts[kind] = share_of(peak, total)
+    for (kind, name), (peak, free) in zip(first.items(), peaks, strict=True):
+        parts[kind] = share_of(peak, free)
         remark(name, described(peak, parts[kind]))
     return {name: parts[kind] for name, kind in kinds.items()}
 
@@ -62,13 +62,13 @@ def _kind(config: RunConfig) -> tuple[str, str, str]:
 def _measure(
     config: RunConfig, shared: tuple[Mapping[str, CorpusAudio], Path, int | None]
 ) -> tuple[int, int]:
-    """In a worker: the peak of a training's memory on its GPU, and the whole of it."""
+    """In a worker: the peak of a training's memory on its GPU, and what others have left there."""
     corpora, here, micro_batch = shared
     os.chdir(here)  # relative paths in a grid are meant from where the runner was started
     device = best_device()
     corpus = corpora[config.corpus.name]
-    _, total = torch.cuda.mem_get_info(device)
-    return peak_bytes(config, corpus, device, micro_batch=micro_batch), total
+    free, _ = torch.cuda.mem_get_info(device)
+    return peak_bytes(config, corpus, device, micro_batch=micro_batch), free
 
 
 def described(peak_bytes: int, share: float) -> str:

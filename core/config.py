@@ -7,12 +7,12 @@ The defaults are the paper's full method, the last row of its Table 3.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Literal
 
 from core.corpora.catalog import CORPORA
-from core.schema import ConfigError, Problem, build, flatten, number, show, suggest
+from core.schema import ConfigError, Problem, build, flatten, nested, number, show, suggest
 
 RECIPE_VERSION = 3
 """Raised whenever code changes what a config computes, so that old results are never mistaken."""
@@ -197,7 +197,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values; `from_dict` of it is this config again."""
-        return asdict(self)
+        return nested(self)
 
     @property
     def stores_frames(self) -> bool:

@@ -10,7 +10,7 @@ GIB = 1 << 30
 
 
 @pytest.mark.parametrize(
-    ("peak_gib", "total_gib", "beside"),
+    ("peak_gib", "free_gib", "beside"),
     [
         (20, 24, 1),  # 22 + 0.6 of 24
         (22, 24, 1),  # does not even fit with its margin: a whole one all the same
@@ -22,13 +22,13 @@ GIB = 1 << 30
         (0, 80, 16),  # however small
     ],
 )
-def test_as_many_trials_share_a_gpu_as_its_memory_holds(peak_gib, total_gib, beside):
-    share = share_of(int(peak_gib * GIB), int(total_gib * GIB))
+def test_as_many_trials_share_a_gpu_as_its_memory_holds(peak_gib, free_gib, beside):
+    share = share_of(int(peak_gib * GIB), int(free_gib * GIB))
     assert int(1 / share) == beside
     assert share * beside <= 1  # Ray counts in ten thousandths: all of them fit
     assert share * (beside + 1) > 1
     if beside > 1:
-        assert beside * (peak_gib * GIB * 1.1 + CONTEXT_BYTES) <= total_gib * GIB
+        assert beside * (peak_gib * GIB * 1.1 + CONTEXT_BYTES) <= free_gib * GIB
 
 
 def test_what_was_measured_is_said_in_words():

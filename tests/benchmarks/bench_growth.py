@@ -220,20 +220,25 @@ def draw(results: dict[Work, list[Point]], path: Path) -> None:
         ):
             axes = panels[row][column]
             shown = [(size, value) for size, value in zip(sizes, values, strict=True) if value > 0]
-            last_size, last = shown[-1]
-            stated = [last * (size / last_size) ** power for size in sizes]
-            name = "linear" if power == 1 else "quadratic"
+            # From a constant, the least that was measured, to the last point.
+            (first, _), (last, value) = shown[0], shown[-1]
+            least = min(value for _, value in shown)
+            stated = [
+                least
+                + (value - least) * (size**power - first**power) / (last**power - first**power)
+                for size in sizes
+            ]
+            name = "a constant and " + ("linear" if power == 1 else "quadratic")
             axes.plot(sizes, stated, color="0.45", linewidth=0.8, label=f"stated: {name}")
             axes.plot(*zip(*shown, strict=True), "o", color="#1f5fa8", markersize=5)
             axes.set_xscale("log")
             axes.set_yscale("log")
-            lowest = min(value for _, value in shown)
-            axes.set_ylim(min(lowest, stated[len(stated) // 2]) / 3, 3 * max(last, stated[-1]))
+            axes.set_ylim(least / 3, 5 * max(value for _, value in shown))
             axes.set_xticks(sizes, [f"{size:,}".replace(",", "\u2009") for size in sizes])
             axes.minorticks_off()
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.set_ylabel(label, fontsize=9)
-            axes.tick_params(labelsize=8)
+            axes.tick_params(labelsize=7.5)
             axes.grid(color="0.9", linewidth=0.6)
             axes.set_axisbelow(True)
             axes.legend(fontsize=8, frameon=False, loc="upper left")
@@ -242,6 +247,16 @@ def draw(results: dict[Work, list[Point]], path: Path) -> None:
         panels[0][column].set_title(work.what, fontsize=9)
         panels[1][column].set_xlabel(work.name, fontsize=9)
     figure.savefig(path, dpi=150)
+
+
+def write(results: dict[Work, list[Point]], folder: Path, note: str = "") -> None:
+    """The figure, and the table with a note above it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw(results, folder / "growth.png")
+    parts = ["# Growth", "`python tests/benchmarks/bench_growth.py`", "![growth](growth.png)"]
+    parts += [note] if note else []
+    parts += [table(work, points) for work, points in results.items()]
+    (folder / "table.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -266,11 +281,7 @@ def main() -> None:
         print(table(work, results[work]), end="\n\n", flush=True)
     if options.names or options.largest:
         return
-    options.out.mkdir(parents=True, exist_ok=True)
-    draw(results, options.out / "growth.png")
-    tables = "\n\n".join(table(work, points) for work, points in results.items())
-    text = "# Growth\n\n`python tests/benchmarks/bench_growth.py`\n\n![growth](growth.png)\n\n"
-    (options.out / "table.md").write_text(f"{text}{tables}\n", encoding="utf-8")
+    write(results, options.out)
 
 
 if __name__ == "__main__":

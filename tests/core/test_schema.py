@@ -1,10 +1,11 @@
 """The gate: what passes, what it is brought to, and what is said of everything else."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import pytest
 
+from core.config import RunConfig
 from core.schema import (
     MAX_UNKNOWN,
     ConfigError,
@@ -13,6 +14,7 @@ from core.schema import (
     cut,
     flatten,
     leaves,
+    nested,
     number,
     show,
     suggest,
@@ -200,3 +202,11 @@ def test_a_text_is_cut_only_where_it_is_too_long():
 def test_a_suggestion_is_near_or_none():
     assert suggest("ravdes", ["iemocap", "ravdess"]) == "; did you mean 'ravdess'?"
     assert suggest("emodb", ["iemocap", "ravdess"]) == ""
+
+
+def test_a_config_as_nested_values_is_what_dataclasses_make_of_it():
+    config = RunConfig.from_dict({"corpus.name": "savee", "losses.terms": ["kl", "center"]})
+    assert nested(config) == asdict(config)
+    assert list(nested(config)) == list(asdict(config))
+    nested(config)["fold"] = 9  # the config's own values stay as they are
+    assert config.fold == 1

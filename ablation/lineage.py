@@ -63,6 +63,8 @@ def _log_model(client: MlflowClient, run: str, run_id: str, archive: Archive) ->
             import mlflow.pyfunc
             from mlflow.models import Model
 
+            # MLflow sets filters of its own on the way.
+            warnings.showwarning = lambda *warning, **where: None
             mlflow.pyfunc.save_model(
                 saved,
                 python_model=str(ROOT / "ablation" / "audio_model.py"),

@@ -76,7 +76,11 @@ The encoder alone loads without ser-ablation, with its trained weights; the meth
 ```python
 {line}
 encoder = {name}.from_pretrained("THIS_FOLDER")
-```"""
+```{note}"""
+WHISPER_NOTE = """
+
+(There, Whisper hears 30 s, silence included; here, the recording alone, which changes its frames a
+little.)"""
 OWN = """\
 The encoder is a small one of ser-ablation's own; `model.safetensors` and `head.safetensors` hold
 plain tensors."""
@@ -167,10 +171,10 @@ def _loading(config: RunConfig) -> str:
         return OWN
     from core.checkpoints import geometry, open_checkpoint
 
-    name, line = "AutoModel", "from transformers import AutoModel"
+    name, line, note = "AutoModel", "from transformers import AutoModel", ""
     if open_checkpoint(config.encoder.name).family == "whisper":
-        name = "WhisperEncoder"
+        name, note = "WhisperEncoder", WHISPER_NOTE
         line = "from transformers.models.whisper.modeling_whisper import WhisperEncoder"
     layer = config.encoder.layer
     layer = geometry(config.encoder).layers if layer is None else layer
-    return STOCK.format(layer=layer, line=line, name=name)
+    return STOCK.format(layer=layer, line=line, name=name, note=note)

@@ -108,6 +108,7 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
         checkpoint_epochs=options.checkpoint_epochs,
         retries=options.retries,
         micro_batch=options.micro_batch,
+        recompute=options.recompute,
         deterministic=options.deterministic,
     )
     console = _console()

@@ -40,6 +40,7 @@ class FoldTrainable(tune.Trainable):
         self._archive = Archive(runs)
         self._checkpoint_epochs = resources.checkpoint_epochs
         self._micro_batch = resources.micro_batch
+        self._recompute = resources.recompute
         if resources.deterministic:
             use_deterministic_kernels()
         self._fold: Fold | None = None
@@ -97,6 +98,7 @@ class FoldTrainable(tune.Trainable):
                 corpus,
                 best_device(),
                 self._archive.micro_batch(self._run_id, self._micro_batch),
+                self._recompute,
             )
             report["remarks"] = self._fold.resume(folder)
             if epochs := len(self._fold.history):

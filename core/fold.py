@@ -15,6 +15,7 @@ from core.corpora.utterance import Utterance
 from core.devices import best_device, device_name
 from core.encoders import fingerprint as encoder_fingerprint
 from core.features import open_frames
+from core.recomputing import recompute_layers
 from core.result import EpochMetrics, FoldResult, Prediction
 from core.schema import show
 from core.snapshots import SnapshotError, epoch_of, newest_first, read_snapshot, write_snapshot
@@ -74,10 +75,12 @@ class Fold:
         corpus: CorpusAudio,
         device: torch.device,
         micro_batch: int | None = None,
+        recompute: bool = False,
     ) -> None:
         """Without a micro-batch, a batch passes the model at once; with one, the loss is the same.
 
-        Its size is how the figures were come by and not what they are of: no part of the run id.
+        Its size, and whether layers are computed again in the backward pass, is how the figures
+        were come by and not what they are of: no part of the run id.
         """
         evaluation, store = config.evaluation, corpus.store
         holds_out = evaluation.selection == "validation"
@@ -93,6 +96,8 @@ class Fold:
         self._trainer = Trainer(
             config, parts.train, parts.validation, inputs, corpus.classes, device, micro_batch
         )
+        if recompute:
+            recompute_layers(self._trainer.model.encoder)
         self._test = Batcher(parts.test, inputs, corpus.classes, config.training)
         self._encoder = encoder_fingerprint(config.encoder)
         self._run_id = run_id(config, store.fingerprint, self._encoder)

@@ -50,15 +50,16 @@ class GatedByUtterance(torch.autograd.Function):
             weights = _dropped(weights, kept[-1], dropout).to(value.dtype)
             attended[at, :count] = (weights @ value[at, :, :count]).transpose(0, 1)
         attended = attended.transpose(1, 2)
-        ctx.save_for_backward(query, key, value, gate, position_bias, attended, sums)
-        ctx.kept, ctx.lengths, ctx.dropout = kept, lengths, dropout
+        tensors = (query, key, value, gate, position_bias, attended, sums)
+        ctx.save_for_backward(*tensors, *kept)
+        ctx.lengths, ctx.dropout = lengths, dropout
         return attended
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         """Of the five tensors."""
-        query, key, value, gate, position_bias, attended, sums = ctx.saved_tensors
+        query, key, value, gate, position_bias, attended, sums, *kept = ctx.saved_tensors
         slopes = [torch.zeros_like(item) for item in (query, key, value, gate, position_bias)]
         of_query, of_key, of_value, of_gate, of_bias = slopes
         scale = query.shape[-1] ** -0.5
@@ -67,10 +68,10 @@ class GatedByUtterance(torch.autograd.Function):
             weights = _scores(query, key, gate, position_bias, at, count)
             weights.sub_(sums[own]).exp_()  # (H, n, n)
             of_weights = (slope[own] @ value[own].transpose(1, 2)).to(weights.dtype)
-            of_weights = _dropped(of_weights, ctx.kept[at], ctx.dropout)
+            of_weights = _dropped(of_weights, kept[at], ctx.dropout)
             projected = (slope[own] * attended[own]).to(weights.dtype).sum(-1, keepdim=True)
             of_scores = of_weights.sub_(projected).mul_(weights)
-            dropped = _dropped(weights, ctx.kept[at], ctx.dropout).to(value.dtype)
+            dropped = _dropped(weights, kept[at], ctx.dropout).to(value.dtype)
             of_value[own] = dropped.transpose(1, 2) @ slope[own]
             bias = position_bias[:, :count, :count]
             of_gate[own] = (of_scores * bias).sum(-1, keepdim=True).to(gate.dtype)

@@ -149,6 +149,7 @@ def _resources(options: Namespace, grid: "Grid") -> "Resources":
         checkpoint_epochs=options.checkpoint_epochs,
         retries=options.retries,
         micro_batch=options.micro_batch,
+        recompute=options.recompute,
         deterministic=options.deterministic,
         keep_models=options.keep_models,
     )

@@ -32,6 +32,7 @@ class Resources:
     checkpoint_epochs: int = 1  # a checkpoint after every so many epochs; 0: none
     retries: int = 2  # O: of a killed process, a lost node or a fault that may not come again
     micro_batch: int | None = None  # utterances that pass through the model at once; None: a batch
+    recompute: bool = False  # the layers' activations in the backward pass, rather than keep them
     deterministic: bool = False  # on a GPU, only kernels that give the same twice
     keep_models: Literal["none", "best", "all"] = "none"  # whose trained weights are kept
 

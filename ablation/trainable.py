@@ -43,6 +43,7 @@ class FoldTrainable(tune.Trainable):
         self._checkpoint_epochs = resources.checkpoint_epochs
         self._micro_batch = resources.micro_batch
         self._keep_models = resources.keep_models
+        self._recompute = resources.recompute
         if resources.deterministic:
             use_deterministic_kernels()
         self._fold: Fold | None = None
@@ -111,6 +112,7 @@ class FoldTrainable(tune.Trainable):
                 corpus,
                 best_device(),
                 self._archive.micro_batch(self._run_id, self._micro_batch),
+                self._recompute,
             )
             report["remarks"] = self._fold.resume(folder)
             self._resumed = len(self._fold.history)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.gated import GatedByUtterance
+
 
 def kernel() -> str:
     """transformers' name for the plain attention that is faster on this machine.
@@ -85,20 +87,24 @@ class GatedAttention(nn.Module):
         by_head = hidden_states.view(batch, length, self.heads, -1).transpose(
             1, 2
         )  # (B, H, T, D/H)
-        bias = self._gate(by_head) * position_bias  # (B, H, T, T)
-        if attention_mask is not None:
-            bias = bias.masked_fill(~attention_mask[:, None, None, :], -torch.inf)
+        gate = self._gate(by_head)  # (B, H, T, 1)
         query, key, value = (
             project(hidden_states).view(batch, length, self.heads, -1).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        attended = functional.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=bias.to(query.dtype),
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        dropout = self.dropout if self.training else 0.0
+        if query.device.type == "cpu":
+            real = (
+                attention_mask.sum(1).tolist() if attention_mask is not None else [length] * batch
+            )
+            attended = GatedByUtterance.apply(query, key, value, gate, position_bias, real, dropout)
+        else:
+            bias = gate * position_bias  # (B, H, T, T)
+            if attention_mask is not None:
+                bias = bias.masked_fill(~attention_mask[:, None, None, :], -torch.inf)
+            attended = functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=bias.to(query.dtype), dropout_p=dropout
+            )
         merged = attended.transpose(1, 2).reshape(batch, length, -1)
         return self.out_proj(merged), None, position_bias
 

@@ -18,12 +18,13 @@ from core.features import inputs_of
 from core.kept_model import FORMAT as MODEL_FORMAT
 from core.kept_model import KeptModel, ModelFacts
 from core.model import EmotionModel
+from core.recomputing import recompute_layers
 from core.result import EpochMetrics, FoldResult, Prediction
 from core.schema import show
 from core.snapshots import SnapshotError, epoch_of, newest_first, read_snapshot, write_snapshot
 from core.store import AudioStore
 from core.trainer import Trainer, scores_of
-from core.training_state import Progress, trained_weights
+from core.training_state import FoldState, Progress, trained_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,25 +45,6 @@ class CorpusAudio:
     counts_differ: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoldState:
-    """What a snapshot says of a fold beside its tensors: whose it is, and how far it is.
-
-    Attributes:
-        device: "cpu" or "cuda". The other one rounds otherwise, and draws other dropout.
-        oracle_predictions: Of the best epoch on the test fold, where that is recorded.
-    """
-
-    recipe: int
-    corpus: str
-    encoder: str
-    run_id: str
-    device: str
-    progress: Progress
-    history: tuple[EpochMetrics, ...]
-    oracle_predictions: tuple[Prediction, ...]
-
-
 class Fold:
     """A fold under way: `step` trains an epoch, `result` scores the test fold.
 
@@ -77,10 +59,12 @@ class Fold:
         corpus: CorpusAudio,
         device: torch.device,
         micro_batch: int | None = None,
+        recompute: bool = False,
     ) -> None:
         """Without a micro-batch, a batch passes the model at once; with one, the loss is the same.
 
-        Its size is how the figures were come by and not what they are of: no part of the run id.
+        Its size, and whether layers are computed again in the backward pass, is how the figures
+        were come by and not what they are of: no part of the run id.
         """
         evaluation, store = config.evaluation, corpus.store
         holds_out = evaluation.selection == "validation"
@@ -93,6 +77,8 @@ class Fold:
         self._trainer = Trainer(
             config, parts.train, parts.validation, self.inputs, corpus.classes, device, micro_batch
         )
+        if recompute:
+            recompute_layers(self._trainer.model.encoder)
         self._test = Batcher(parts.test, self.inputs, corpus.classes, config.training)
         self._encoder = encoder_fingerprint(config.encoder)
         self._run_id = run_id(config, store.fingerprint, self._encoder)

@@ -9,16 +9,12 @@ the utterance's own frames alone, with the same weights.
 import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from core.attention import GatedAttention, additive_mask, kernel
 from core.checkpoints import Checkpoint
-from core.spectrogram import mask_up_to
+from core.front_end import FRAME_STEP_SAMPLES, FrontEnd
 from core.weights import load_weights, without_weights
-
-FRAME_STEP_SAMPLES = 320  # 20 ms, as all published checkpoints have it
 
 
 def build(checkpoint: Checkpoint, layers: int) -> tuple[nn.Module, nn.Module]:
@@ -79,35 +75,6 @@ def _classes(checkpoint: Checkpoint) -> tuple[Any, Any]:
             return Wav2Vec2Config, Wav2Vec2Model
 
 
-class FrontEnd(nn.Module):
-    """The convolutions over the waveform: 50 frames a second."""
-
-    def __init__(self, network: Any, standardised: bool) -> None:
-        super().__init__()
-        self.convolutions = network.feature_extractor.conv_layers
-        self.standardised = standardised
-        self.span_samples = 1  # what one frame sees
-        for block in reversed(self.convolutions):
-            stride, width = block.conv.stride[0], block.conv.kernel_size[0]
-            self.span_samples = (self.span_samples - 1) * stride + width
-
-    def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Waveforms (B, N), zero beyond their lengths, to frames (B, T, channels) and a mask."""
-        if self.standardised:
-            waveforms = standardise(waveforms, waveform_lengths)
-        waveforms = functional.pad(waveforms, (0, max(0, self.span_samples - waveforms.shape[1])))
-        lengths = waveform_lengths.clamp_min(self.span_samples)
-        frames = waveforms.unsqueeze(1)  # (B, 1, N)
-        for block in self.convolutions:
-            conv, norm = block.conv, getattr(block, "layer_norm", None)
-            lengths = (lengths - conv.kernel_size[0]) // conv.stride[0] + 1
-            if isinstance(norm, nn.GroupNorm):
-                frames = block.activation(normalise_channels(conv(frames), lengths, norm))
-            else:
-                frames = block(frames)
-        return frames.transpose(1, 2), mask_up_to(lengths, frames.shape[2])
-
-
 class Transformer(nn.Module):
     """Projection, positional convolution and transformer layers."""
 
@@ -142,37 +109,3 @@ class Transformer(nn.Module):
         if self.norm_is_last:
             every_layer[-1] = encoder.layer_norm(every_layer[-1])
         return every_layer
-
-
-def standardise(waveforms: Tensor, waveform_lengths: Tensor) -> Tensor:
-    """Zero mean and unit variance over each utterance's own samples, zero beyond them.
-
-    Args:
-        waveforms: (B, N) float32.
-        waveform_lengths: (B,) long.
-    """
-    return _standardise(waveforms, mask_up_to(waveform_lengths, waveforms.shape[1]), 1e-7)
-
-
-def normalise_channels(frames: Tensor, lengths: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """A group norm of one channel a group, its statistics over each utterance's own frames.
-
-    Args:
-        frames: (B, channels, T) float.
-        lengths: (B,) long, frames.
-        norm: Gives weight, bias and epsilon.
-    Returns:
-        (B, channels, T) float32; padded frames hold the bias.
-    """
-    mask = mask_up_to(lengths, frames.shape[2]).unsqueeze(1)  # (B, 1, T)
-    scaled = _standardise(frames.float(), mask, norm.eps)
-    return torch.addcmul(norm.bias.unsqueeze(-1), scaled, norm.weight.unsqueeze(-1))
-
-
-def _standardise(values: Tensor, mask: Tensor, epsilon: float) -> Tensor:
-    """Over the last axis, where the mask is True; zero elsewhere."""
-    count = mask.sum(-1, keepdim=True)
-    mean = values.masked_fill(~mask, 0.0).sum(-1, keepdim=True) / count
-    centred = (values - mean).masked_fill(~mask, 0.0)
-    variance = centred.square().sum(-1, keepdim=True) / count
-    return centred * (variance + epsilon).rsqrt()

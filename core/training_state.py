@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from core.config import EncoderConfig, RunConfig, is_pretrained
+from core.result import EpochMetrics, Prediction
 from core.snapshots import SnapshotError
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what torch's Adam keeps of each parameter
@@ -32,6 +33,25 @@ class Progress:
     best_epoch: int
     best_ua: float
     loss_weights: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldState:
+    """What a snapshot says of a fold beside its tensors: whose it is, and how far it is.
+
+    Attributes:
+        device: "cpu" or "cuda". The other one rounds otherwise, and draws other dropout.
+        oracle_predictions: Of the best epoch on the test fold, where that is recorded.
+    """
+
+    recipe: int
+    corpus: str
+    encoder: str
+    run_id: str
+    device: str
+    progress: Progress
+    history: tuple[EpochMetrics, ...]
+    oracle_predictions: tuple[Prediction, ...]
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

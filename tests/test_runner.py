@@ -290,6 +290,7 @@ def test_what_is_not_said_of_resources_is_their_default(resources_of):
         (["--retries", "0"], "retries", 0),
         (["--retries", "100"], "retries", 100),
         (["--micro-batch", "4"], "micro_batch", 4),
+        (["--recompute"], "recompute", True),
         (["--deterministic"], "deterministic", True),
         (["--checkpoint-epochs", "0"], "checkpoint_epochs", 0),
         (["--checkpoint-epochs", "5"], "checkpoint_epochs", 5),

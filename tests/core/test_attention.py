@@ -6,6 +6,7 @@ from torch.nn import functional
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
 from core.attention import GatedAttention, attend, bucket
+from core.gated import GatedByUtterance
 from tests.core.small_checkpoints import noise
 
 
@@ -33,6 +34,28 @@ def test_frames_and_gradients_are_transformers_own(frames: int) -> None:
     found = torch.autograd.grad(ours[mask].square().sum(), [hidden, *stock.parameters()])
     for gradient, wanted in zip(found, grads, strict=True):
         torch.testing.assert_close(gradient, wanted)
+
+
+def test_dropped_weights_are_the_same_on_the_way_back() -> None:
+    torch.manual_seed(0)
+    query, key, value, gate = (torch.randn(2, 2, 5, size) for size in (4, 4, 4, 1))
+    bias = torch.randn(2, 5, 5)
+    leaves = [item.double().requires_grad_() for item in (query, key, value, gate, bias)]
+
+    def attended(*leaves: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(1)
+        return GatedByUtterance.apply(*leaves, [5, 2], 0.4)
+
+    torch.manual_seed(1)
+    kept = [torch.empty(2, n, n, dtype=torch.bool).bernoulli_(0.6) for n in (5, 2)]
+    found = attended(*leaves)
+    for row, (n, stay) in enumerate(zip((5, 2), kept, strict=True)):
+        q, k, v, g = (item[row, :, :n] for item in leaves[:4])
+        scores = q @ k.transpose(1, 2) / 2 + g * leaves[4][:, :n, :n]
+        expected = (scores.softmax(-1) * stay / 0.6) @ v
+        torch.testing.assert_close(found[row, :, :n], expected)
+    assert not found[1, :, 2:].any()
+    assert torch.autograd.gradcheck(attended, leaves, fast_mode=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

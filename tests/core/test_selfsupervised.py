@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch.nn import functional
 from core.checkpoints import CheckpointError
 from core.config import EncoderConfig
 from core.encoders import build_encoder
-from core.selfsupervised import normalise_channels, standardise
+from core.front_end import Convolution, standardise
 from tests.core.small_checkpoints import LAYERS, SELF_SUPERVISED, noise, save_self_supervised
 
 KINDS = [(family, norm) for family in SELF_SUPERVISED for norm in ("group", "layer")]
@@ -35,6 +36,52 @@ def test_every_layer_is_what_transformers_gives(family: str, norm: str, tmp_path
         wanted = expected.last_hidden_state if last else expected.hidden_states[layer]
         assert frame_mask.all()
         torch.testing.assert_close(frames, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "norm"), KINDS)
+def test_neither_companions_nor_padding_change_what_transformers_gives_an_utterance_alone(
+    family: str, norm: str, tmp_path: Path
+) -> None:
+    stock = save_self_supervised(tmp_path, family, norm, standardised=False)
+    encoder = build_encoder(EncoderConfig(name=str(tmp_path))).eval()
+    lengths = torch.tensor([23_000, 400, 9_111])  # more than FRAMES_AT_ONCE, one frame, between
+    waveforms = noise(3, 24_500)
+    frames, frame_mask = encoder(waveforms, lengths)
+    assert frame_mask.sum(1).tolist() == [71, 1, 28]
+    for row, length in enumerate(lengths.tolist()):
+        with torch.no_grad():
+            expected = stock(waveforms[row, None, :length]).last_hidden_state[0]
+        torch.testing.assert_close(frames[row][frame_mask[row]], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_several_utterances_pass_together_on_a_gpu_as_each_alone(norm: str, tmp_path: Path) -> None:
+    save_self_supervised(tmp_path, "hubert", norm)
+    front_end = build_encoder(EncoderConfig(name=str(tmp_path))).front_end
+    layers = [Convolution.of(block, torch.float32) for block in front_end.convolutions]
+    lengths = torch.tensor([3000, 700, 2345, 400, 3000, 1999])  # two groups
+    waveforms = noise(6, 3000) * (torch.arange(3000) < lengths.unsqueeze(1))
+    with torch.no_grad():
+        together = front_end._together(layers, waveforms, lengths, 9)
+        alone = front_end._one_by_one(layers, waveforms, lengths, 9)
+    own = (alone != 0).any(-1)
+    assert own.sum(1).tolist() == [9, 1, 7, 1, 9, 5]
+    torch.testing.assert_close(together[own], alone[own], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_the_convolutions_gradients_are_transformers_own(norm: str, tmp_path: Path) -> None:
+    stock = save_self_supervised(tmp_path, "wavlm", norm, standardised=False)
+    encoder = build_encoder(EncoderConfig(name=str(tmp_path), train="all")).eval()
+    waveforms = noise(2, 23_000)
+    frames, _ = encoder(waveforms, torch.tensor([23_000, 23_000]))
+    frames.square().mean().backward()
+    stock.feature_extractor.requires_grad_(True)
+    stock(waveforms).last_hidden_state.square().mean().backward()
+    wanted = dict(stock.feature_extractor.conv_layers.named_parameters())
+    for name, weight in encoder.front_end.convolutions.named_parameters():
+        expected = wanted[name].grad
+        torch.testing.assert_close(weight.grad, expected, rtol=1e-3, atol=1e-3 * expected.std())
 
 
 @pytest.mark.parametrize("family", SELF_SUPERVISED)
@@ -71,14 +118,24 @@ def test_standardising_heeds_only_real_samples() -> None:
     torch.testing.assert_close(standardise(waveforms, torch.tensor([2, 3])), expected)
 
 
-def test_channels_are_normalised_as_by_the_group_norm_on_the_real_frames_alone() -> None:
-    norm = nn.GroupNorm(4, 4)
-    nn.init.normal_(norm.weight)
-    nn.init.normal_(norm.bias)
-    frames = 5.0 + noise(2, 4, 9)
-    normed = normalise_channels(frames, torch.tensor([6, 9]), norm)
-    torch.testing.assert_close(normed[:1, :, :6], norm(frames[:1, :, :6]), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(normed[1:], norm(frames[1:]), rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+def test_a_norm_over_time_folded_into_the_weights_is_the_group_norm_on_the_real_frames_alone(
+    offset: float,
+) -> None:
+    block = SimpleNamespace(
+        conv=nn.Conv1d(1, 4, 10, 5), layer_norm=nn.GroupNorm(4, 4), activation=nn.GELU()
+    )
+    nn.init.normal_(block.layer_norm.weight)
+    nn.init.normal_(block.layer_norm.bias)
+    waveforms, lengths = offset + noise(2, 100), torch.tensor([62, 100])
+    plain = Convolution.of(block, torch.float32)
+    folded = plain.normed_over_time(waveforms, lengths, block.layer_norm, torch.float32)
+    found = folded.of_waveforms(waveforms).unflatten(0, (2, 20)).transpose(1, 2)
+    for row, (length, frames) in enumerate([(62, 11), (100, 19)]):
+        alone = block.conv(waveforms[row, None, None, :length])  # (1, 4, frames)
+        expected = block.activation(block.layer_norm(alone))[0]
+        assert alone.shape[2] == frames
+        torch.testing.assert_close(found[row, :, :frames], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", SELF_SUPERVISED)

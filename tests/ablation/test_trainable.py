@@ -25,10 +25,11 @@ class StandIn:
     full_disk = False
     errors: ClassVar[list[Exception]] = []  # of the steps to come
 
-    def __init__(self, config, corpus, device, micro_batch):
+    def __init__(self, config, corpus, device, micro_batch, recompute):
         self.history = []
         self.saved = []
         self.micro_batch = micro_batch
+        self.recompute = recompute
 
     @property
     def finished(self):
@@ -82,7 +83,7 @@ def trainable(tmp_path, fold):
         corpora={"savee": corpus},
         runs=tmp_path,
         here=Path.cwd(),
-        resources=Resources(cpus=1, checkpoint_epochs=2),
+        resources=Resources(cpus=1, checkpoint_epochs=2, recompute=True),
     )
     return made
 
@@ -120,6 +121,11 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_training(trainable, fold):
         "no checkpoint after epoch 2: [Errno 28] No space left on device"
     ]
     assert reports[2]["done"]
+
+
+def test_what_resources_say_of_recomputing_reaches_the_fold(trainable, fold):
+    trainable.step()
+    assert [made.recompute for made in fold.made] == [True]
 
 
 def test_too_little_memory_is_met_with_half_a_batch_from_the_last_checkpoint(trainable, fold):

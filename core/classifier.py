@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.checkpoints import CheckpointError, fetch, fingerprint, geometry
 from core.config import EncoderConfig, RunConfig
+from core.devices import computing
 from core.encoders import Encoder, build_encoder
 from core.kept_model import KeptModel, ModelError, read_model, refuse_other_tensors
 from core.model import EmotionModel
@@ -86,7 +87,7 @@ class Classifier:
                 for places, inputs, lengths in self._batches(
                     heard, batch_size or training.batch_size
                 ):
-                    with self._autocast():
+                    with self._computing():
                         logits = self._network(inputs, lengths).logits.float()
                     if not logits.isfinite().all():
                         raise ModelError("its weights must give finite numbers, gave others")
@@ -114,7 +115,7 @@ class Classifier:
             return samples
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as when they were stored: see core/features.py
-        with self._autocast():
+        with self._computing():
             every_layer = self._encoder.every_layer(samples.to(self.device)).to(torch.float16)
         torch.set_num_threads(threads)
         if not every_layer.isfinite().all():
@@ -123,9 +124,8 @@ class Classifier:
             return every_layer.transpose(0, 1).cpu()  # (T, L + 1, D)
         return every_layer[-1].cpu()  # (T, D)
 
-    def _autocast(self) -> torch.autocast:
-        half = self.model.config.training.precision == "bfloat16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
+    def _computing(self) -> torch.autocast:
+        return computing(self.device, self.model.config.training.precision)
 
 
 def kept_classifier(path: Path, device: torch.device) -> Classifier:

@@ -83,8 +83,8 @@ class AudioConfig:
 
     crop_s: float = number(6.25, 0.1, 60.0)  # C (LAM): the first 100 000 samples
     normalise: Literal["peak", "none"] = "peak"  # C (LAM): peak; zero stays zero
-    # O: cut what is this far below the loudest 10 ms from both ends, before the crop; none: nothing
-    # is cut, as P and C say nothing of it. Half of a RAVDESS clip is such silence.
+    # O: cut what is this far below the loudest 10 ms from both ends, before the crop; none: no cut,
+    # as P and C say nothing of it. Half of a RAVDESS clip is such silence.
     trim_db: float | None = number(None, 1.0, 120.0)  # type: ignore[arg-type]
 
 
@@ -151,9 +151,9 @@ class TrainingConfig:
     beta1: float = number(0.9, 0.0, 0.9999)  # C (LAM)
     beta2: float = number(0.98, 0.0, 0.999999)  # C (LAM)
     epsilon: float = number(1e-9, 0.0, 1.0, above=True)  # C (LAM)
-    precision: Literal["float32", "bfloat16"] = "bfloat16"  # O: autocast; masters stay float32
-    # O: threads of one trial on the CPU. Sums in another order round otherwise, so this is part of
-    # the experiment, and how many trials run beside one another is not.
+    # O: bfloat16 is autocast; tf32 is float32 but for a GPU's products, of 10 of its 23 bits.
+    precision: Literal["float32", "tf32", "bfloat16"] = "bfloat16"
+    # O: a trial's threads on the CPU, which decide in what order sums round.
     threads: int = number(1, 1, 256)
 
 

@@ -38,6 +38,18 @@ def use_deterministic_kernels() -> None:
     torch.backends.cudnn.benchmark = False  # else timings pick the algorithm
 
 
+def computing(device: torch.device, precision: str) -> torch.autocast:
+    """In which a model computes at a setting's precision; its weights stay float32 in each.
+
+    Args:
+        precision: "bfloat16" is autocast; "tf32" lets a GPU's products and convolutions of float32
+            take 10 bits of their mantissas, which "float32" does not. On the CPU these two agree.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"  # else torch allows it in convolutions
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the memory of the GPU or of the machine was too small for what was tried."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

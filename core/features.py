@@ -21,6 +21,7 @@ import torch
 
 from core.clips import Clips, Inputs
 from core.config import RunConfig
+from core.devices import computing
 from core.encoders import build_encoder, fingerprint, geometry
 from core.fingerprint import read_json, write_json
 from core.store import AudioStore
@@ -157,11 +158,10 @@ def _build(folder: Path, passing: _Pass, audio: AudioStore, device: torch.device
     encoder = build_encoder(replace(config.encoder, layer=max(layers)))
     encoder.to(device)
     clips = Clips(audio, config.audio)
-    half = config.training.precision == "bfloat16"
 
     def frames_of(name: str) -> np.ndarray:
         waveform = torch.tensor(clips.read(name, passing.speed), device=device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+        with computing(device, config.training.precision):
             every_layer = encoder.every_layer(waveform)
         chosen = every_layer[list(layers)].to(torch.float16)
         if not chosen.isfinite().all():

@@ -12,6 +12,7 @@ from core.batches import Batch, Batcher
 from core.clips import Clips, Inputs
 from core.config import MixupConfig, RunConfig
 from core.corpora.utterance import Utterance
+from core.devices import computing
 from core.mixup import apply_energy_mix, apply_length_mix, draw_mix
 from core.model import EmotionModel
 from core.pooling import Flam
@@ -80,7 +81,7 @@ def attend(
         raise ValueError(f"frame attention needs pooling.method flam, got {config.pooling.method}")
     batch = next(Batcher([utterance], inputs, classes, config.training).in_order())
     batch = batch.to(_device(model))
-    with _judging(model), _autocast(model, config):
+    with _judging(model), computing(_device(model), config.training.precision):
         frames, frame_mask = model.encoder(batch.inputs, batch.lengths)
         weights = model.pooling.attention(frames, frame_mask)[0, frame_mask[0]]  # (T,)
         logits = model.classify(model.project(model.pooling(frames, frame_mask)[0]))[0]  # (C,)
@@ -148,13 +149,8 @@ def _judging(model: EmotionModel) -> Iterator[None]:
 
 
 def _forward(model: EmotionModel, config: RunConfig, batch: Batch) -> torch.Tensor:
-    with _autocast(model, config):
+    with computing(_device(model), config.training.precision):
         return model(batch.inputs, batch.lengths).embeddings
-
-
-def _autocast(model: EmotionModel, config: RunConfig) -> torch.autocast:
-    precise = config.training.precision != "bfloat16"
-    return torch.autocast(_device(model).type, dtype=torch.bfloat16, enabled=not precise)
 
 
 def _device(model: EmotionModel) -> torch.device:

@@ -13,6 +13,7 @@ from core.batches import Batch, Batcher, derived_generator, derived_seed
 from core.clips import Inputs
 from core.config import RunConfig, TrainingConfig
 from core.corpora.utterance import Utterance
+from core.devices import computing
 from core.metrics import Scores, score
 from core.model import EmotionModel, Outputs
 from core.nonfinite import TrainingError, refuse_nonfinite_logits, refuse_nonfinite_losses
@@ -241,11 +242,7 @@ class Trainer:
         return row[0]
 
     def _forward(self, batch: Batch) -> Outputs:
-        with torch.autocast(
-            self.device.type,
-            dtype=torch.bfloat16,
-            enabled=self.config.training.precision == "bfloat16",
-        ):
+        with computing(self.device, self.config.training.precision):
             return self.model(batch.inputs, batch.lengths)
 
     def _tensors(self) -> dict[str, Tensor]:

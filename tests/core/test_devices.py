@@ -3,7 +3,13 @@ import os
 import pytest
 import torch
 
-from core.devices import best_device, device_name, is_out_of_memory, use_deterministic_kernels
+from core.devices import (
+    best_device,
+    computing,
+    device_name,
+    is_out_of_memory,
+    use_deterministic_kernels,
+)
 from tests.core.small_speech import small_config
 from tests.core.small_trainers import make_batcher, make_trainer
 
@@ -70,3 +76,16 @@ def test_torch_s_own_word_for_too_little_memory_is_understood():
 )
 def test_only_a_full_memory_is_taken_for_one(error, expected):
     assert is_out_of_memory(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "half", "tf32"),
+    [("float32", False, False), ("tf32", False, True), ("bfloat16", True, False)],
+)
+def test_a_precision_says_what_is_rounded_and_what_a_gpu_may_round(precision, half, tf32):
+    with computing(torch.device("cpu"), precision):
+        assert torch.is_autocast_enabled("cpu") == half
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if half else torch.float32)
+    assert torch.backends.cuda.matmul.allow_tf32 == tf32
+    assert torch.backends.cudnn.allow_tf32 == tf32

@@ -359,7 +359,8 @@ def test_the_doctor_refuses_a_grid_that_runs_nowhere(doctor):
         (
             ["/dev/null"],
             "/dev/null: must be a mapping with the keys name, title, corpora, train_on, "
-            "test_on, class_map, seeds, selection, record_oracle, base, rows, found nothing",
+            "test_on, class_map, seeds, selection, record_oracle, baseline, base, rows, "
+            "found nothing",
         ),
         (
             ["grids/table3.yaml", "--set", "foo"],

@@ -130,12 +130,13 @@ def test_any_other_error_of_tune_is_not_swallowed(monkeypatch, spy, tmp_path):
 
 
 def test_the_first_signal_asks_and_the_second_insists():
+    before = signal.getsignal(signal.SIGTERM)
     with _Signals() as signals:
         signal.raise_signal(signal.SIGTERM)
         assert signals.came
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_signal_that_another_took_meanwhile_can_be_taken_back():

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import core.fold
 import core.trainer
-from core.config import RunConfig
+from core.config import RECIPE_VERSION, RunConfig
 from core.fold import Fold, FoldState
 from core.snapshots import newest_first, read_snapshot, write_snapshot
 from core.trainer import Trainer
@@ -50,7 +50,7 @@ BEGINNING = "no snapshot is left in {}: training starts from the beginning"
         ({"config": {"losses": {"focal_gamma": 3.0}}}, "its run_id must be "),
         ({"config": {"encoder": {"name": "logmel-base"}}}, "its run_id must be "),
         ({"corpus": "fedcba9876543210"}, "its corpus must be 'fedcba9876543210', got '01234567"),
-        ({"recipe": 99}, "its recipe must be 99, got 2"),
+        ({"recipe": 99}, f"its recipe must be 99, got {RECIPE_VERSION}"),
         ({"encoder": "1" * 16}, "its encoder must be '1111111111111111', got '00000000"),
     ],
     ids=str,

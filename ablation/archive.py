@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablation.costs import MAX_S, Cost, kind_of
-from core.config import config_key
+from core.identity import config_key
 from core.schema import build
 from core.whole_files import whole_file
 

@@ -15,9 +15,10 @@ from ablation.grid import Grid
 from ablation.options import Options
 from ablation.study import check_encoder, is_wanted, open_corpora, store_frames, trials_by_run_id
 from ablation.workload import longest_first
-from core.config import RunConfig, config_key
+from core.config import RunConfig
 from core.devices import best_device, use_deterministic_kernels
 from core.fold import CorpusAudio
+from core.identity import config_key
 from core.speed import FoldTime, measure_folds
 
 END_S = 3.0  # O: from the last fold to the table: MLflow's last words, the report

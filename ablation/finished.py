@@ -14,7 +14,7 @@ from sqlalchemy import Engine, column, or_, select, table
 from ablation import logged
 from ablation.grid import Grid
 from ablation.scores import FoldScore
-from core.config import config_keys
+from core.identity import config_keys
 
 # MLflow's own tables; of their columns, those that are asked for.
 _RUNS = table(

@@ -9,7 +9,7 @@ from ablation.figures.canvas import save
 from ablation.figures.confusion import confusion_figure
 from ablation.grid import Trial
 from ablation.scores import FoldScore
-from core.config import config_key
+from core.identity import config_key
 from core.result import EpochMetrics, FoldResult
 
 TAG_LIMIT = 5000  # MLflow's on a tag's value in every store it supports

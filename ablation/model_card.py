@@ -6,8 +6,9 @@ from statistics import mean, stdev
 
 from ablation.archive import Archive
 from ablation.kept_models import honest_ua
-from core.config import ENCODERS, RunConfig, is_pretrained, run_id
+from core.config import ENCODERS, RunConfig, is_pretrained
 from core.corpora.catalog import CORPORA
+from core.identity import run_id
 from core.result import FoldResult
 
 MOST_FOLDS = 1000  # as a config's fold

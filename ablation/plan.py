@@ -25,7 +25,7 @@ from ablation.columns import (
 from ablation.costs import Estimator, makespan
 from ablation.grid import Cell, Grid
 from ablation.options import Options
-from core.config import config_keys
+from core.identity import config_keys
 from core.schema import flatten
 
 DEMO = "Demo: synthetic speech and small encoders in the place of corpora and weights."

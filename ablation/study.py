@@ -27,11 +27,12 @@ from ablation.tracking import Tracker, TrackingError, read_scores
 from ablation.trials import Listener, run_trials
 from ablation.workload import longest_first
 from core.checkpoints import fetch, fingerprint, geometry
-from core.config import EncoderConfig, PoolingConfig, RunConfig, run_id
+from core.config import EncoderConfig, PoolingConfig, RunConfig
 from core.corpora.corpus import Corpus
 from core.corpora.utterance import CorpusError
 from core.devices import best_device
 from core.fold import CorpusAudio
+from core.identity import run_id
 from core.result import EpochMetrics
 
 ROOT = Path(__file__).resolve().parent.parent

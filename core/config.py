@@ -5,10 +5,8 @@ earlier work, O = our own choice. Grids hold differences from these defaults, ne
 The defaults are the paper's full method, the last row of its Table 3.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any, Literal
 
 from core.corpora.catalog import CORPORA
@@ -216,41 +214,6 @@ class RunConfig:
     def on_fold(self, fold: int, seed: int) -> "RunConfig":
         """The same setting on another fold and seed."""
         return replace(self, fold=fold, seed=seed)
-
-
-def run_id(config: RunConfig, corpus_fingerprint: str, encoder_fingerprint: str) -> str:
-    """Name this exact experiment: equal on every machine and in every process.
-
-    Args:
-        config: The resolved config, defaults included.
-        corpus_fingerprint: From `core.store.fingerprint`: names, labels, speakers and audio bytes.
-        encoder_fingerprint: From `core.checkpoints.fingerprint`: the weights to start from.
-    Returns:
-        12 hexadecimal digits.
-    """
-    identity = {
-        "recipe": RECIPE_VERSION,
-        "config": config.to_dict(),
-        "corpus": corpus_fingerprint,
-        "encoder": encoder_fingerprint,
-    }
-    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def config_key(config: RunConfig) -> str:
-    """Name a config alone, for finding its results where the data is not at hand."""
-    identity = {"recipe": RECIPE_VERSION, "config": config.to_dict()}
-    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def config_keys(config: RunConfig, runs: Iterable[tuple[int, int]]) -> list[str]:
-    """`config_key` of one setting on each (fold, seed), many at once."""
-    identity: dict[str, Any] = {"recipe": RECIPE_VERSION, "config": config.to_dict()}
-    keys = []
-    for fold, seed in runs:
-        identity["config"] |= {"fold": fold, "seed": seed}
-        keys.append(sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12])
-    return keys
 
 
 def _contradictions(config: RunConfig) -> Iterator[Problem]:

@@ -9,12 +9,13 @@ import torch
 
 from core.batches import Batcher
 from core.clips import Inputs
-from core.config import RECIPE_VERSION, RunConfig, run_id
+from core.config import RECIPE_VERSION, RunConfig
 from core.corpora.folds import FoldScheme, split
 from core.corpora.utterance import Utterance
 from core.devices import best_device, device_name, peak_memory_mb, watch_memory
 from core.encoders import fingerprint as encoder_fingerprint
 from core.features import inputs_of
+from core.identity import run_id
 from core.kept_model import FORMAT as MODEL_FORMAT
 from core.kept_model import KeptModel, ModelFacts
 from core.model import EmotionModel

@@ -8,7 +8,7 @@ import pytest
 
 from ablation.archive import Archive, write_whole
 from ablation.costs import Cost, kind_of
-from core.config import config_key
+from core.identity import config_key
 from tests.ablation.stand_ins import result_of
 
 RUN_ID = "0123456789ab"

@@ -12,7 +12,7 @@ from ablation.calibrate import END_S, calibrate
 from ablation.cluster import Resources
 from ablation.costs import Estimator, kind_of
 from ablation.options import Options
-from core.config import config_key
+from core.identity import config_key
 from core.speed import FoldTime
 
 GRID = """\

@@ -13,8 +13,9 @@ from ablation.grid import (
     Setting,
     expand,
 )
-from core.config import RunConfig, config_key
+from core.config import RunConfig
 from core.corpora.catalog import CORPORA
+from core.identity import config_key
 from tests.ablation.stand_ins import corpus_of
 
 SAVEE = ((CORPORA["savee"], "leave-one-speaker-out"),)

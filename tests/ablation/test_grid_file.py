@@ -6,7 +6,7 @@ import pytest
 
 from ablation.grid import GridError, Overrides
 from ablation.grid_file import load_grid, seeds_of, setting_keys
-from core.config import config_key
+from core.identity import config_key
 
 ROOT = Path(__file__).parents[2]
 

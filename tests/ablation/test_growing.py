@@ -7,6 +7,7 @@ from rich.console import Console
 
 import ablation.study
 import core.config
+import core.identity
 from ablation.archive import Archive
 from ablation.cluster import Resources
 from ablation.options import Options
@@ -144,7 +145,7 @@ def test_a_constant_put_back_finds_its_old_folds(start):
 
 def test_another_recipe_trains_everything_again(start, monkeypatch):
     start(grid_text(PLAIN))
-    monkeypatch.setattr(core.config, "RECIPE_VERSION", core.config.RECIPE_VERSION + 1)
+    monkeypatch.setattr(core.identity, "RECIPE_VERSION", core.config.RECIPE_VERSION + 1)
     assert len(start(grid_text(PLAIN))) == FOLDS
 
 

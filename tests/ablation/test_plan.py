@@ -13,7 +13,7 @@ from ablation.grid import Grid, Overrides
 from ablation.grid_file import load_grid
 from ablation.options import Options
 from ablation.plan import Wanted, plan_text
-from core.config import config_key
+from core.identity import config_key
 
 ROOT = Path(__file__).parents[2]
 

@@ -89,7 +89,8 @@ def trials(count: int, folder: Path) -> Callable[[], object]:
     from ablation.archive import Archive, write_whole
     from ablation.cluster import Resources
     from ablation.trials import run_trials
-    from core.config import RunConfig, config_key
+    from core.config import RunConfig
+    from core.identity import config_key
     from tests.benchmarks.bench_trials import Silence
 
     first = RunConfig.from_dict({"corpus.name": "savee", "encoder.name": "logmel-small"})

@@ -29,7 +29,7 @@ from ablation.provenance import Provenance  # noqa: E402
 from ablation.published import load  # noqa: E402
 from ablation.scores import FoldScore  # noqa: E402
 from ablation.tracking import Tracker  # noqa: E402
-from core.config import config_key  # noqa: E402
+from core.identity import config_key  # noqa: E402
 from core.result import EpochMetrics, FoldResult, Prediction  # noqa: E402
 from tests.benchmarks.paired import HEADER, Line, seconds  # noqa: E402
 

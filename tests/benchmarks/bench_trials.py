@@ -25,9 +25,10 @@ from ablation.cluster import Resources
 from ablation.corpora import prepare
 from ablation.demo import demo_corpus
 from ablation.trials import run_trials
-from core.config import RunConfig, run_id
+from core.config import RunConfig
 from core.corpora.catalog import CORPORA
 from core.fold import CorpusAudio, run_fold
+from core.identity import run_id
 from core.result import EpochMetrics
 from tests.benchmarks.paired import HEADER, Line, seconds
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.config import ENCODERS, RunConfig, config_key, config_keys, run_id
+from core.config import ENCODERS, RunConfig
+from core.identity import config_key, config_keys, run_id
 from core.schema import ConfigError, flatten, leaves
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +104,8 @@ def test_the_run_id_is_the_same_for_nested_keys_and_other_spellings_of_a_number(
 
 def test_the_run_id_is_the_same_in_a_fresh_process():
     code = (
-        "from core.config import RunConfig, run_id\n"
+        "from core.config import RunConfig\n"
+        "from core.identity import run_id\n"
         "config = RunConfig.from_dict({'mixup.method': 'lam', 'seed': 3})\n"
         f"print(run_id(config, {CORPUS!r}, {ENCODER!r}))"
     )

@@ -15,9 +15,9 @@ import core.fold
 import core.trainer
 from core.batches import Batcher
 from core.clips import Clips
-from core.config import run_id
 from core.corpora.utterance import Utterance
 from core.fold import Fold, run_fold
+from core.identity import run_id
 from core.model import EmotionModel
 from core.result import EpochMetrics, FoldResult
 from tests.core.small_folds import HONEST, evaluated, of, run, same_weights, script_scores, timeless

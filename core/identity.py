@@ -1,0 +1,43 @@
+"""What an experiment is called: equal settings, audio and weights give equal names anywhere."""
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+
+from core.config import RECIPE_VERSION, RunConfig
+
+
+def run_id(config: RunConfig, corpus_fingerprint: str, encoder_fingerprint: str) -> str:
+    """Name this exact experiment: equal on every machine and in every process.
+
+    Args:
+        config: The resolved config, defaults included.
+        corpus_fingerprint: From `core.store.fingerprint`: names, labels, speakers and audio bytes.
+        encoder_fingerprint: From `core.checkpoints.fingerprint`: the weights to start from.
+    Returns:
+        12 hexadecimal digits.
+    """
+    identity = {
+        "recipe": RECIPE_VERSION,
+        "config": config.to_dict(),
+        "corpus": corpus_fingerprint,
+        "encoder": encoder_fingerprint,
+    }
+    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def config_key(config: RunConfig) -> str:
+    """Name a config alone, for finding its results where the data is not at hand."""
+    identity = {"recipe": RECIPE_VERSION, "config": config.to_dict()}
+    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def config_keys(config: RunConfig, runs: Iterable[tuple[int, int]]) -> list[str]:
+    """`config_key` of one setting on each (fold, seed), many at once."""
+    identity: dict[str, Any] = {"recipe": RECIPE_VERSION, "config": config.to_dict()}
+    keys = []
+    for fold, seed in runs:
+        identity["config"] |= {"fold": fold, "seed": seed}
+        keys.append(sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12])
+    return keys

@@ -17,3 +17,8 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the shared folder with real corpora at {folder}")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: else it keeps one of two workers at work when all else is done."""
+    items.sort(key=lambda item: item.path.name != "test_chaos.py")

@@ -70,6 +70,9 @@ def test_both_tests_are_the_independent_ones_on_the_same_predictions():
     assert tests.corrected_t.p == pytest.approx(2 * stats.t.sf(abs(t), 4))
     assert tests.corrected_t.df == 4
     assert (tests.baseline, tests.runs, tests.why_not) == ("base", 5, "")
+    assert tests.gain[0] == pytest.approx((better - worse) / len(lines[0]))
+    assert tests.gain[1] == pytest.approx(row.pooled_ua - base.pooled_ua)
+    assert tests.difference.ua.low < tests.gain[1] < tests.difference.ua.high
 
 
 def test_a_group_that_is_held_out_leaves_less_to_train_on():

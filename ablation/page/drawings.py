@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Courses = Mapping[tuple[str, str], Sequence[Course]]
+MOST_COMPARED = 60  # rows in the picture of differences
 MOST_DRAWN = 24  # rows of a corpus with pictures of their own; of more, the first and the last
 
 
@@ -77,19 +78,21 @@ def draw_corpus(
     """
     corpus = summaries[0].corpus
     if won:
-        base = won[0].baseline
+        base, shown = won[0].baseline, _furthest(won)
         yield Drawing(
             name=f"{number}-differences",
             figure=forest_figure(
-                [gain.row for gain in won],
-                [gain.ua for gain in won],
-                [gain.wa for gain in won],
+                [gain.row for gain in shown],
+                [gain.ua for gain in shown],
+                [gain.wa for gain in shown],
                 f"{corpus}: difference to {base}",
             ),
             caption=f"{corpus}: UA and WA of each row minus those of “{base}”, pooled over "
             f"utterances, with 95 % intervals from {RESAMPLES:,} resamples of the speakers. "
-            "Intervals are of single rows, not corrected for their number.",
-            text=f"UA and WA of {len(won)} rows minus those of {base}; the figures follow in the "
+            "Intervals are of single rows, not corrected for their number."
+            + f" Of {len(won)} rows, the {len(shown)} furthest from it."
+            * (len(shown) < len(won)),
+            text=f"UA and WA of {len(shown)} rows minus those of {base}; the figures follow in the "
             "table of differences",
             corpus=corpus,
         )
@@ -100,6 +103,12 @@ def draw_corpus(
     for place, summary in enumerate(summaries, start=1):
         if summary in drawn and summary.folds:
             yield from _of_row(summary, courses, f"{number}-{place:02d}")
+
+
+def _furthest(won: Sequence[Gain]) -> list[Gain]:
+    """As many as a picture can hold, in the table's order: those that differ most in UA."""
+    by_size = sorted(won, key=lambda gain: -abs(gain.ua.value))
+    return [gain for gain in won if gain in by_size[:MOST_COMPARED]]
 
 
 def _speakers(rows: Mapping[str, Mapping[str, float]], corpus: str, number: int) -> Drawing:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import ablation.page.drawings
 from ablation.archive import Archive
 from ablation.courses import read_courses
+from ablation.figures.forest import Estimate
 from ablation.page.document import page
 from ablation.page.drawings import MOST_DRAWN, draw_corpus, gains
 from ablation.page.write import add_page
@@ -253,3 +255,17 @@ def test_page_and_pictures_lie_beside_the_table_and_repeat_byte_by_byte(tmp_path
     tables = {"table.md", "results.json", "report.html"}
     assert pictures | kept | tables <= made[0].keys()
     assert "1-09-curves.svg" not in made[0]  # of a row that is no more
+
+
+def test_a_picture_of_differences_holds_the_rows_that_differ_most(monkeypatch, tmp_path):
+    monkeypatch.setattr(ablation.page.drawings, "MOST_COMPARED", 1)
+    _, summaries, archive = study(tmp_path, ("plain", "same", "better"))
+    won = gains(summaries)
+    far = [
+        replace(gain, ua=Estimate(value, value, value))
+        for gain, value in zip(won, (-0.3, 0.2), strict=True)
+    ]
+    drawing = next(draw_corpus(summaries, read_courses(archive, summaries), far, 1))
+    assert drawing.text.startswith("UA and WA of 1 rows minus those of plain")
+    assert drawing.caption.endswith("Of 2 rows, the 1 furthest from it.")
+    assert [text.get_text() for text in drawing.figure.axes[0].get_yticklabels()] == ["same"]

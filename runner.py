@@ -109,10 +109,11 @@ def _plan_or_run(options: Namespace) -> int:
 
 def _plan(options: Namespace, grid: "Grid") -> int:
     from ablation.command_line import study_options, wanted_resources
-    from ablation.plan import plan_text
+    from ablation.plan import plan_json, plan_text
 
+    asked = (grid, study_options(options), wanted_resources(options))
     width = shutil.get_terminal_size().columns
-    print(plan_text(grid, study_options(options), wanted_resources(options), width))
+    print(plan_json(*asked) if options.json else plan_text(*asked, width))
     return FINISHED
 
 

@@ -159,6 +159,7 @@ def _resources(options: Namespace, grid: "Grid") -> "Resources":
 def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
     resources = _resources(options, grid)
     from ablation.command_line import study_options
+    from ablation.interruption import continuing
     from ablation.study import run_study
     from ablation.trials import Interrupted
 
@@ -167,8 +168,9 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
         outcome = run_study(grid, figures, study_options(options), resources, console)
     except (ValueError, OSError) as error:  # data, encoders and folders say what is wrong
         return _refuse(str(error))
-    except Interrupted:
-        complain("interrupted; finished epochs are kept, the same command continues")
+    except Interrupted as how_far:
+        complain(f"interrupted: {how_far}")
+        print(f"to continue: {continuing(sys.argv[0], options.typed)}", file=sys.stderr)
         return INTERRUPTED
     _print_table(console, grid, outcome.report)
     return _print_problems(outcome)

@@ -74,6 +74,8 @@ class UsageError(Exception):
 def parse(words: Sequence[str]) -> tuple[str, argparse.Namespace]:
     """Read a command line: its verb, "run" where a grid file stands first, and its options.
 
+    Among these is `typed`: the words themselves.
+
     Raises:
         UsageError: with the rule and what was found.
         SystemExit: help was asked for and printed.
@@ -91,6 +93,7 @@ def parse(words: Sequence[str]) -> tuple[str, argparse.Namespace]:
         parser.error("--json needs --plan, as in: runner.py GRID --plan --json")
     if strangers:
         parser.error(_strange(strangers[0], verb, parser))
+    options.typed = tuple(words)
     return verb, options
 
 

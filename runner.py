@@ -109,10 +109,11 @@ def _plan_or_run(options: Namespace) -> int:
 
 def _plan(options: Namespace, grid: "Grid") -> int:
     from ablation.command_line import study_options, wanted_resources
-    from ablation.plan import plan_text
+    from ablation.plan import plan_json, plan_text
 
+    asked = (grid, study_options(options), wanted_resources(options))
     width = shutil.get_terminal_size().columns
-    print(plan_text(grid, study_options(options), wanted_resources(options), width))
+    print(plan_json(*asked) if options.json else plan_text(*asked, width))
     return FINISHED
 
 
@@ -158,6 +159,7 @@ def _resources(options: Namespace, grid: "Grid") -> "Resources":
 def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
     resources = _resources(options, grid)
     from ablation.command_line import study_options
+    from ablation.interruption import continuing
     from ablation.study import run_study
     from ablation.trials import Interrupted
 
@@ -166,8 +168,9 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
         outcome = run_study(grid, figures, study_options(options), resources, console)
     except (ValueError, OSError) as error:  # data, encoders and folders say what is wrong
         return _refuse(str(error))
-    except Interrupted:
-        complain("interrupted; finished epochs are kept, the same command continues")
+    except Interrupted as how_far:
+        complain(f"interrupted: {how_far}")
+        print(f"to continue: {continuing(sys.argv[0], options.typed)}", file=sys.stderr)
         return INTERRUPTED
     _print_table(console, grid, outcome.report)
     return _print_problems(outcome)

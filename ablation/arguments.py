@@ -26,6 +26,7 @@ OWN_VERBS = ("check", "fetch", "predict", "export", "completion")  # own options
 EVERY_VERB = (*VERBS, *OWN_VERBS)
 OF_A_GRID = ("only", "fold", "corpus", "encoder", "seeds", "set")  # options that need one
 PRINTS_JSON = {
+    "run": "with --plan: print the plan as JSON",
     "doctor": "print what was found as JSON",
     "report": "print results.json instead of the table",
 }
@@ -73,6 +74,8 @@ class UsageError(Exception):
 def parse(words: Sequence[str]) -> tuple[str, argparse.Namespace]:
     """Read a command line: its verb, "run" where a grid file stands first, and its options.
 
+    Among these is `typed`: the words themselves.
+
     Raises:
         UsageError: with the rule and what was found.
         SystemExit: help was asked for and printed.
@@ -86,8 +89,11 @@ def parse(words: Sequence[str]) -> tuple[str, argparse.Namespace]:
         _check_grid(options.grid, parser)
     if getattr(options, "calibrate", False) and not options.plan:
         parser.error("--calibrate needs --plan, as in: runner.py GRID --plan --calibrate")
+    if verb == "run" and options.json and not options.plan:
+        parser.error("--json needs --plan, as in: runner.py GRID --plan --json")
     if strangers:
         parser.error(_strange(strangers[0], verb, parser))
+    options.typed = tuple(words)
     return verb, options
 
 

@@ -1,31 +1,29 @@
-"""What a grid would train, on which resources and for how long, as text.
+"""What a grid would train, on which resources and for how long, as text or JSON.
 
 Neither torch, Ray, numpy nor rich's renderers are imported on the way here.
 """
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 
-from ablation.archive import Archive
 from ablation.columns import (
     GAP,
     LOSSES,
     NOTHING,
     Column,
     clock,
-    encoder_name,
     fitting,
     pad,
     row_room,
     setting_columns,
 )
-from ablation.costs import Estimator, makespan
 from ablation.grid import Cell, Grid
 from ablation.options import Options
-from core.identity import config_keys
+from ablation.planned import Forecast, Work, forecast, what_is_to_run
 from core.schema import flatten
 
 DEMO = "Demo: synthetic speech and small encoders in the place of corpora and weights."
@@ -43,6 +41,7 @@ COVERED = (
     "pooling.method",
     "losses.terms",
 )
+COUNTS = ("total", "finished", "to_run", "shared", "later")
 MAX_LISTED = 12  # seeds by number; more are counted
 
 
@@ -57,73 +56,76 @@ class Wanted:
     address: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """How many folds a cell has, by what is to be done with them."""
-
-    cell: Cell
-    finished: int
-    folds: tuple[int, ...]  # to run, once for each seed
-    shared: int  # to run too, as the same experiment under an earlier row's name
-
-    @property
-    def to_run(self) -> int:
-        return len(self.folds)
-
-    @property
-    def total(self) -> int:
-        return self.cell.folds * len(self.cell.seeds)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of times: from finished folds; from a calibration, and then of a start too."""
-
-    finished: Estimator
-    calibrated: Estimator
-    start_s: float
-
-
 def plan_text(grid: Grid, options: Options, wanted: Wanted, width: int) -> str:
     """Every row of the grid with what is to run, and the whole with its likely time."""
-    archive = Archive(options.runs)
-    costs, (calibrated, start_s) = archive.costs(), archive.calibrated()
-    finished = {cost.config_key for cost in costs}
-    planned: set[str] = set()
-    works = [_work(cell, options, finished, planned) for cell in grid.cells]
+    works, known = what_is_to_run(grid, options)
     found = _columns(works)
     chosen = fitting(found, width)
     said = [grid.title, "", *[DEMO] * grid.demo, _sentence(grid.cells), ""]
     summary = [""]
     if hidden := [_plain(column) for column in found if column not in chosen]:
         summary.append(f"A wider terminal also shows {', '.join(hidden)}.")
-    threads = max(cell.config.training.threads for cell in grid.cells)
-    slots, resources = slots_of(wanted, wanted.cpus or threads)
-    known = _Known(Estimator(costs), Estimator(calibrated), start_s)
-    summary += [_counts(works), resources, _time(works, known, slots)]
+    slots, resources = slots_of(wanted, _cpus(grid, wanted))
+    summary += [_counts(works), resources, _time(forecast(works, known, slots))]
     return "\n".join([*_wrapped(said, width), *_lines(chosen, width), *_wrapped(summary, width)])
+
+
+def plan_json(grid: Grid, options: Options, wanted: Wanted) -> str:
+    """The same for scripts, every trial named; null is what can't be known from here."""
+    works, known = what_is_to_run(grid, options)
+    cpus = _cpus(grid, wanted)
+    slots, resources = slots_of(wanted, cpus)
+    likely = forecast(works, known, slots)
+    document = {
+        "study": grid.study,
+        "title": grid.title,
+        "demo": grid.demo,
+        "selection": grid.selection,
+        "rows": [_row(work) for work in works],
+        **{name: sum(getattr(work, name) for work in works) for name in COUNTS},
+        "resources": {
+            "cpus_per_trial": cpus,
+            "gpus_per_trial": _gpus(wanted),
+            "packed": wanted.packed,
+            "address": wanted.address,
+            "at_once": None if wanted.address and not slots else slots,
+            "text": resources,
+        },
+        "estimate": {
+            "seconds": likely.seconds,
+            "one_after_another": likely.one_after_another,
+            "by": likely.sources,
+            "unknown_for": likely.unknown,
+        },
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _row(work: Work) -> dict[str, object]:
+    return {
+        "row": work.cell.row,
+        "corpus": work.cell.config.corpus.name,
+        "folds": work.cell.folds,
+        "seeds": work.cell.seeds,
+        **{name: getattr(work, name) for name in COUNTS},
+        "trials": [{"fold": fold, "seed": seed} for fold, seed in work.runs],
+    }
+
+
+def _cpus(grid: Grid, wanted: Wanted) -> float:
+    return wanted.cpus or max(cell.config.training.threads for cell in grid.cells)
+
+
+def _gpus(wanted: Wanted) -> float | None:
+    """Of each trial; None where a cluster's nodes decide."""
+    if wanted.gpus is None and not wanted.address:
+        return 1.0 if gpu_count() else 0.0
+    return wanted.gpus
 
 
 def _wrapped(texts: Iterable[str], width: int) -> Iterator[str]:
     for text in texts:
         yield from wrap(text, width, break_on_hyphens=False) or [""]
-
-
-def _work(cell: Cell, options: Options, finished: set[str], planned: set[str]) -> _Work:
-    runs = cell.runs()
-    keys = config_keys(cell.config, runs)
-    open_folds = {
-        key: fold
-        for (fold, _), key in zip(runs, keys, strict=True)
-        if key not in finished
-        and (not options.only or cell.row in options.only)
-        and (not options.folds or fold in options.folds)
-    }
-    new = tuple(fold for key, fold in open_folds.items() if key not in planned)
-    shared = len(open_folds) - len(new)
-    planned.update(open_folds)
-    done = sum(key in finished for key in keys)
-    return _Work(cell, finished=done, folds=new, shared=shared)
 
 
 def _settings(cells: Sequence[Cell]) -> list[Column]:
@@ -158,7 +160,7 @@ def _sentence(cells: Sequence[Cell]) -> str:
     return f"In all rows: {', '.join(filter(None, said))}."
 
 
-def _columns(works: Sequence[_Work]) -> list[Column]:
+def _columns(works: Sequence[Work]) -> list[Column]:
     """The rows' names, what differs between them, and what is to run."""
     cells = [work.cell for work in works]
     found = [Column("row", tuple(cell.row for cell in cells), "left")]
@@ -172,7 +174,7 @@ def _columns(works: Sequence[_Work]) -> list[Column]:
     return found
 
 
-def _to_run(work: _Work) -> str:
+def _to_run(work: Work) -> str:
     if work.finished == work.total:
         return DONE
     return f"{work.to_run + work.shared} of {work.total}"
@@ -197,20 +199,20 @@ def _line(texts: Sequence[str], chosen: Sequence[Column], widths: Sequence[int])
     return (" " * GAP).join(padded).rstrip()
 
 
-def _counts(works: Sequence[_Work]) -> str:
-    total, finished = sum(work.total for work in works), sum(work.finished for work in works)
-    to_run, shared = sum(work.to_run for work in works), sum(work.shared for work in works)
+def _counts(works: Sequence[Work]) -> str:
+    counts = (sum(getattr(work, name) for work in works) for name in COUNTS)
+    total, finished, to_run, shared, later = counts
     text = f"{total} folds: {finished} finished, {to_run} to run"
     if shared:
         text += f", {shared} shared with a row that is the same experiment"
-    if later := total - finished - to_run - shared:
+    if later:
         text += f", {later} left for later by --only and --fold"
     return f"{text}."
 
 
 def slots_of(wanted: Wanted, cpus: float) -> tuple[int, str]:
     """How many trials run beside one another, 0 where unknown or none, and in words."""
-    at_once, gpus = wanted.at_once, wanted.gpus
+    at_once, gpus = wanted.at_once, _gpus(wanted)
     if wanted.address:
         share = "a GPU where there are any" if gpus is None else _count(gpus, "GPU")
         limit = f", at most {at_once} at once" if at_once else ""
@@ -218,8 +220,6 @@ def slots_of(wanted: Wanted, cpus: float) -> tuple[int, str]:
         text = f"{where}: {_count(cpus, 'CPU')} and {share} for each trial{limit}"
         return at_once or 0, f"{text}{PACKED if wanted.packed else ''}."
     here_cpus, here_gpus = os.cpu_count() or 1, gpu_count()
-    if gpus is None:
-        gpus = 1.0 if here_gpus else 0.0
     slots = int(here_cpus / cpus)
     if gpus:
         slots = min(slots, here_gpus * int(1 / gpus) if gpus < 1 else int(here_gpus / gpus))
@@ -246,49 +246,16 @@ def gpu_count() -> int:
     return min(count, sum(name.strip() not in ("", "-1") for name in visible.split(",")))
 
 
-def _time(works: Sequence[_Work], known: _Known, slots: int) -> str:
-    """Each row by its own finished folds, else by a calibration, else by the nearest row's."""
-    if not any(work.folds for work in works):
+def _time(likely: Forecast) -> str:
+    if likely.seconds is None:
+        return f"Time: unknown until a first fold of {', '.join(likely.unknown)} has finished."
+    if not likely.sources:
         return "Time: none, nothing is to run."
-    trials: list[float] = []
-    unknown: dict[str, None] = {}
-    sources: dict[str, None] = {}
-    for work in works:
-        if not work.folds:
-            continue
-        source, seconds = _seconds(work, known)
-        if seconds is None:
-            config = work.cell.config
-            unknown[f"{encoder_name(config.encoder.name)} on {config.corpus.name}"] = None
-        else:
-            sources[source] = None
-            trials += seconds
-    if not trials:
-        return f"Time: unknown until a first fold of {', '.join(unknown)} has finished."
-    if slots:
-        text = f"Time: about {clock(known.start_s + makespan(trials, slots))}"
-    else:
-        text = f"Time: about {clock(known.start_s + sum(trials))} one after another"
-    text += f", by {' and '.join(sources)}"
-    if unknown:
-        text += f", and unknown for {', '.join(unknown)} until a first fold has finished"
+    text = f"Time: about {clock(likely.seconds)}"
+    text += f"{' one after another' * likely.one_after_another}, by {' and '.join(likely.sources)}"
+    if likely.unknown:
+        text += f", and unknown for {', '.join(likely.unknown)} until a first fold has finished"
     return f"{text}."
-
-
-def _seconds(work: _Work, known: _Known) -> tuple[str, list[float] | None]:
-    """By what a row's folds are estimated, and the time of each; None where nothing is known."""
-    config = work.cell.config
-    for source, estimator, alike in (
-        ("the epochs of finished folds", known.finished, True),
-        ("a calibration", known.calibrated, True),
-        ("the epochs of finished folds", known.finished, False),
-        ("a calibration", known.calibrated, False),
-    ):
-        if not alike or estimator.knows(config):
-            seconds = estimator.seconds(config, work.folds)
-            if seconds is not None:
-                return source, seconds
-    return "", None
 
 
 def _value(value: object) -> str:

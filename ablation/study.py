@@ -13,6 +13,7 @@ from ablation.cluster import Resources
 from ablation.corpora import NoCorpusError, encode, prepare, read_corpus
 from ablation.demo import demo_corpus
 from ablation.grid import Grid, Trial
+from ablation.interruption import telling_how_far
 from ablation.kept_models import not_kept, settle
 from ablation.lock import alone
 from ablation.options import Options
@@ -108,7 +109,7 @@ def _train_and_report(
     try:
         if missing:
             store_frames(configs.values(), corpora, console)
-            with display.shown():
+            with display.shown(), telling_how_far(wanted, archive):
                 run_trials(
                     configs,
                     corpora,

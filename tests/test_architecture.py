@@ -76,6 +76,7 @@ def test_the_runner_leaves_torch_ray_and_mlflow_to_others():
         "ablation.grid_file",
         "ablation.published",
         "ablation.plan",
+        "ablation.planned",
         "runner",
     ],
 )

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -293,8 +295,13 @@ def test_an_interrupted_study_exits_130_and_goes_on_when_repeated(finished, tmp_
     if process.returncode == 0:  # it was quicker than the signal
         pytest.skip("all folds had finished before the signal came")
     assert process.returncode == 130, output + errors
-    assert "the same command continues" in errors
     assert "Traceback" not in output + errors
+    told = re.search(r"interrupted: (\d) of 8 folds are finished; \d under way", errors)
+    assert told is not None, errors
+    assert int(told[1]) == len(list(study.runs.glob("folds/*/result.json"))) > 0
+    command = re.search(r"to continue: (.*)", errors)
+    assert command is not None
+    assert shlex.split(command[1]) == ["python", *study.words()[1:]]
     open_runs = [run for run in children(study) if run.info.status == "RUNNING"]
     assert open_runs == []
     assert study.run().returncode == 0

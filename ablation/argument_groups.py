@@ -210,3 +210,15 @@ def add_places(parser: ArgumentParser, verb: str) -> None:
         metavar="URI",
         help="an MLflow server instead of the database in --runs",
     )
+
+
+def add_kept(parser: ArgumentParser) -> None:
+    """Of the verbs on a kept model: where it is, and what an error shows."""
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=ROOT / "runs",
+        metavar="DIR",
+        help="where runs and their weights lie (default runs)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show a traceback with an error")

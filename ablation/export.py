@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ablation.archive import Archive
-from ablation.argument_groups import ROOT
+from ablation.argument_groups import add_kept
 from ablation.complaints import complain
 from ablation.predict import find_run
 
@@ -63,13 +63,6 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("run", metavar="RUN", help="a run's id or its beginning")
     made.add_argument("folder", type=Path, metavar="FOLDER", help="a new or an empty folder")
-    made.add_argument(
-        "--runs",
-        type=Path,
-        default=ROOT / "runs",
-        metavar="DIR",
-        help="where runs and their weights lie (default runs)",
-    )
     made.add_argument("--json", action="store_true", help="print what was written as JSON")
-    made.add_argument("--verbose", action="store_true", help="show a traceback with an error")
+    add_kept(made)
     return made

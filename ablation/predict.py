@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ablation.archive import Archive
-from ablation.argument_groups import ROOT
+from ablation.argument_groups import add_kept
 from ablation.argument_types import count
 from ablation.complaints import complain
 from ablation.prediction_view import Part, writer_of
@@ -233,14 +233,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--batch-size", type=count, metavar="N", help="windows heard at once (default training's)"
     )
-    made.add_argument(
-        "--runs",
-        type=Path,
-        default=ROOT / "runs",
-        metavar="DIR",
-        help="where runs and their weights lie (default runs)",
-    )
-    made.add_argument("--verbose", action="store_true", help="show a traceback with an error")
+    add_kept(made)
     return made
 
 

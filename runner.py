@@ -25,6 +25,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from ablation.study import Outcome
 
 FINISHED, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-UI_VIEW = "workflowType=machine_learning"  # else MLflow opens its pages for language models
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,19 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _own_verb(words: Sequence[str]) -> int:
-    """A verb that has its own options and needs no grid."""
-    match words[0]:
-        case "check":
-            from ablation.check import verb
-        case "fetch":
-            from ablation.fetch import verb
-        case "predict":
-            from ablation.predict import verb
-        case "export":
-            from ablation.export import verb
-        case _:
-            from ablation.completion import verb
-    return verb(words[1:])
+    """A verb that has its own options: its module answers all of its words."""
+    module = import_module(OWN_VERBS[words[0]])
+    return int(module.verb(words[1:]))
 
 
 def _plan_or_run(options: Namespace) -> int:
@@ -220,24 +210,12 @@ def _draw(options: Namespace) -> int:
 
 
 def _ui(options: Namespace) -> int:
-    """Hand over to MLflow's own server, on loopback."""
-    database = options.runs / "mlflow.db"
-    if not options.tracking_uri and not database.is_file():
-        text = f"{database} must be the database of earlier runs, found none; run a grid first"
-        return _refuse(text)
-    if (options.tracking_uri or "").startswith("http"):
-        print("that MLflow server has its own UI: open its address in a browser")
-        return FINISHED
-    uri = options.tracking_uri or f"sqlite:///{database.resolve()}"
-    # Not among the words, which every user of the machine can read: it may hold a password.
-    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
-    words = ["mlflow", "ui", "--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"]
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # a dozen idle processes otherwise
-    print(
-        f"MLflow's UI: http://127.0.0.1:{options.port}/#/experiments?{UI_VIEW} (stop with Ctrl+C)",
-        flush=True,
-    )
-    return os.execv(sys.executable, [sys.executable, "-m", *words])
+    from ablation.browse import browse
+
+    try:
+        return browse(options)
+    except ValueError as error:
+        return _refuse(str(error))
 
 
 def _grid(options: Namespace, figures: "Published") -> "Grid":

@@ -22,7 +22,13 @@ from ablation.argument_groups import (
 from ablation.argument_types import port
 
 VERBS = ("report", "figures", "ui", "doctor")
-OWN_VERBS = ("check", "fetch", "predict", "export", "completion")  # own options, and no grid
+OWN_VERBS = {  # own options: the module whose `verb` reads and answers them
+    "check": "ablation.check",
+    "fetch": "ablation.fetch",
+    "predict": "ablation.predict",
+    "export": "ablation.export",
+    "completion": "ablation.completion",
+}
 EVERY_VERB = (*VERBS, *OWN_VERBS)
 OF_A_GRID = ("only", "fold", "corpus", "encoder", "seeds", "set")  # options that need one
 PRINTS_JSON = {

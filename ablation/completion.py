@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from importlib import import_module
 
 PROGRAM = "ser-ablation"  # as pip installs it
 SHELLS = ("bash", "zsh", "fish")
@@ -23,12 +24,10 @@ def whole_parser() -> argparse.ArgumentParser:
     """Every verb with its options as one parser, which running them has no need of."""
     import shtab
 
-    from ablation import check, export, fetch, predict
-    from ablation.arguments import VERBS, parser_of
+    from ablation.arguments import OWN_VERBS, VERBS, parser_of
 
     verbs = {name: parser_of(name) for name in VERBS}
-    verbs |= {"check": check.parser(), "fetch": fetch.parser(), "predict": predict.parser()}
-    verbs |= {"export": export.parser(), "completion": parser()}
+    verbs |= {name: import_module(module).parser() for name, module in OWN_VERBS.items()}
     whole = argparse.ArgumentParser(PROGRAM)
     below = whole.add_subparsers(metavar="GRID|VERB")
     for name, one in verbs.items():

@@ -35,9 +35,22 @@ def add_run(parser: ArgumentParser, verb: str) -> None:
             action="store_true",
             help="with --plan: train a few steps of every kind of trial, to say how long",
         )
-    group.add_argument("--only", nargs="+", default=[], metavar="ROW", help="train these rows now")
     group.add_argument(
-        "--fold", nargs="+", default=[], type=fold, metavar="K", help="train these folds now"
+        "--only",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ROW",
+        help="train these rows now",
+    )
+    group.add_argument(
+        "--fold",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=fold,
+        metavar="K",
+        help="train these folds now",
     )
     group.add_argument(
         "--fresh", action="store_true", help="train them anew, whatever has finished already"
@@ -80,6 +93,7 @@ def add_model(parser: ArgumentParser) -> None:
     group.add_argument(
         "--utterance",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME",
         help="of the corpus, to draw attention over (default a few of the test fold)",
@@ -152,6 +166,7 @@ def add_study(parser: ArgumentParser) -> None:
     group.add_argument(
         "--corpus",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME|FILE",
         help=f"instead of the grid's corpora: {', '.join(CORPORA)}, or a manifest",

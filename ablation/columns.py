@@ -16,7 +16,13 @@ NOTHING = "–"
 TICK = "✓"
 LOSSES = {"kl": "KL", "center": "Center", "focal": "Focal", "supcon": "SupCon"}
 MIXUP = {"none": NOTHING, "lam": "LAM", "eam": "EAM"}
-AGGREGATION = {"first": "first frame", "max": "max", "mean": "mean", "flam": "FLAM"}
+AGGREGATION = {
+    "first": "first frame",
+    "max": "max",
+    "mean": "mean",
+    "statistics": "mean and deviation",
+    "flam": "FLAM",
+}
 
 # Which columns a narrow terminal loses, in the order of their ranks; 0 stays.
 ALWAYS, STATISTICS_RANK, LOSSES_RANK, METHOD_RANK, ENCODER_RANK = range(5)

@@ -46,6 +46,8 @@ def kind_of(config: RunConfig) -> str:
         f"frozen={encoder.train}",
         f"layer={encoder.layer}",
         f"weighed={encoder.weigh_layers}",
+        f"joined={encoder.join_layers}",
+        f"heard={evaluation.speeds}",
         f"crop={config.audio.crop_s:g}",
         f"precision={training.precision}",
         f"batch={training.batch_size}",

@@ -142,7 +142,7 @@ def check_encoder(config: EncoderConfig, pooling: PoolingConfig) -> None:
         ValueError: it is not here, has no such layer, or can't be cut into so many heads.
     """
     fetch(config)
-    features = geometry(config).features
+    features = config.frame_features(geometry(config).features)
     if pooling.method == "flam" and features % pooling.heads:
         raise ValueError(
             f"pooling.heads must divide the {features} features of {config.name!r}, "

@@ -26,12 +26,13 @@ def work(config: RunConfig) -> float:
         shape = geometry(config.encoder)
     except CheckpointError:
         return FALLBACK * config.training.epochs
-    layers = shape.layers if config.encoder.layer is None else config.encoder.layer
+    layers = max(config.encoder.read_layers(shape.layers))
+    features = config.encoder.frame_features(shape.features)
     encoder = 12.0 * layers * shape.features**2
     if config.stores_frames:
         encoder = 0.0
     elif config.encoder.train != "frozen":
         encoder *= 1 + BACKWARD
-    pooling = 4.0 * shape.features**2 if config.pooling.method == "flam" else 0.0
-    heads = pooling + shape.features * config.losses.projected_features
+    pooling = 4.0 * features**2 if config.pooling.method == "flam" else 0.0
+    heads = pooling + features * config.losses.projected_features
     return (encoder + (1 + BACKWARD) * heads) * config.training.epochs

@@ -23,16 +23,18 @@ def attend(query: Tensor, key: Tensor, value: Tensor, frame_mask: Tensor) -> Ten
     """Scaled-dot-product attention over real frames, by the kernel that is faster here.
 
     Args:
-        query, key, value: (B, H, T, D / H) float.
+        query, key, value: (B, H, T, D / H) float, finite on padding, too.
         frame_mask: (B, T) bool, True on real frames, of which each utterance has one or more.
     Returns:
         (B, H, T, D / H).
     """
-    mask = frame_mask[:, None, None, :]  # (B, 1, 1, T)
     if query.device.type == "cuda":
+        mask = frame_mask[:, None, None, :]  # (B, 1, 1, T)
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (B, H, T, T)
-    return scores.masked_fill(~mask, -torch.inf).softmax(-1).to(value.dtype) @ value
+    # Added in place, not filled in: no second copy of the scores, and no backward pass of its own.
+    scores += additive_mask(frame_mask, scores.dtype)
+    return scores.softmax(-1).to(value.dtype) @ value
 
 
 def additive_mask(frame_mask: Tensor, dtype: torch.dtype) -> Tensor:

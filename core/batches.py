@@ -80,7 +80,7 @@ class Batcher:
         training: TrainingConfig,
         speeds: Sequence[float] = (1.0,),
     ) -> None:
-        """`speeds` are those that `shuffled` may draw; scoring hears all at their own."""
+        """`speeds` are those that `shuffled` may draw."""
         self.utterances = tuple(utterances)
         self._inputs = inputs
         self._labels = torch.tensor([classes.index(item.label) for item in utterances])
@@ -96,10 +96,10 @@ class Batcher:
     def __len__(self) -> int:
         return -(-len(self.utterances) // self._batch_size)
 
-    def in_order(self) -> Iterator[Batch]:
+    def in_order(self, speed: float = 1.0) -> Iterator[Batch]:
         """Every utterance once, unmixed, neighbours of similar length together: for scoring."""
-        order = torch.argsort(self._lengths, stable=True)
-        spoken = self._as_spoken()
+        spoken = self._as_spoken() if speed == 1.0 else self._all_at(speed)
+        order = torch.argsort(spoken.lengths, stable=True)
         for indices in order.split(self._batch_size):
             yield self._batch(indices, spoken)
 
@@ -135,6 +135,9 @@ class Batcher:
 
     def _as_spoken(self) -> "_Spoken":
         return _Spoken((1.0,) * len(self.utterances), self._lengths)
+
+    def _all_at(self, speed: float) -> "_Spoken":
+        return _Spoken((speed,) * len(self.utterances), self._lengths_at(speed))
 
     def _draw_speeds(self, speeding: torch.Generator | None) -> "_Spoken":
         if speeding is None or self._speeds == (1.0,):

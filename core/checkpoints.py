@@ -92,17 +92,18 @@ def geometry(config: EncoderConfig) -> Geometry:
     """What must be known of an encoder before it is loaded.
 
     Raises:
-        CheckpointError: no alias, and no folder or downloaded checkpoint of that name; or
-            `config.layer` is beyond the last.
+        CheckpointError: no alias, and no folder or downloaded checkpoint of that name; or a
+            layer that the config names is beyond the last.
     """
     if config.name in ENCODERS:
         found = ENCODERS[config.name]
     else:
         found = open_checkpoint(config.name).geometry()
-    if config.layer is not None and not 0 <= config.layer <= found.layers:
-        raise CheckpointError(
-            f"encoder.layer must lie in 0..{found.layers} for {config.name!r}, got {config.layer}"
-        )
+    key = "join_layers" if config.join_layers else "layer"
+    for layer in config.read_layers(found.layers):
+        if not 0 <= layer <= found.layers:
+            rule = f"encoder.{key} must lie in 0..{found.layers} for {config.name!r}"
+            raise CheckpointError(f"{rule}, got {layer}")
     return found
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from core.checkpoints import CheckpointError, fetch, fingerprint, geometry
+from core.clips import heard_at
 from core.config import EncoderConfig, RunConfig
 from core.devices import computing
 from core.encoders import Encoder, build_encoder
@@ -44,7 +45,8 @@ class Classifier:
         config = replace(model.config, encoder=encoder)
         # Before all else: its tensors show how large the rest must be.
         self._encoder = _frozen_encoder(config, device) if config.stores_frames else None
-        features, heads = geometry(encoder).features, config.pooling.heads
+        features = encoder.frame_features(geometry(encoder).features)
+        heads = config.pooling.heads
         if config.pooling.method == "flam" and features % heads:
             raise ModelError(f"pooling.heads must divide {features} features, got {heads}")
         self._network = EmotionModel(config, len(model.facts.classes))
@@ -78,22 +80,34 @@ class Classifier:
             ModelError: the weights give NaN or infinity.
             ValueError: something is longer than the encoder can take.
         """
-        found = np.empty((len(heard), len(self.classes)), dtype=np.float32)
-        training = self.model.config.training
+        config = self.model.config
+        speeds, size = config.evaluation.speeds, batch_size or config.training.batch_size
         threads = torch.get_num_threads()
         try:
-            torch.set_num_threads(training.threads)
+            torch.set_num_threads(config.training.threads)
             with torch.inference_mode():
-                for places, inputs, lengths in self._batches(
-                    heard, batch_size or training.batch_size
-                ):
-                    with self._computing():
-                        logits = self._network(inputs, lengths).logits.float()
-                    if not logits.isfinite().all():
-                        raise ModelError("its weights must give finite numbers, gave others")
-                    found[places] = logits.softmax(1).cpu().numpy()
+                logits = [
+                    self._logits([self._at(waveform, speed) for waveform in heard], size)
+                    for speed in speeds
+                ]
+                return (torch.stack(logits).sum(0) / len(speeds)).softmax(1).numpy()
         finally:
             torch.set_num_threads(threads)
+
+    def _at(self, waveform: np.ndarray, speed: float) -> np.ndarray:
+        if speed == 1.0:
+            return waveform
+        return heard_at(waveform, speed, self.model.config.audio)
+
+    def _logits(self, heard: Sequence[np.ndarray], size: int) -> Tensor:
+        """(U, C) float32 on the CPU."""
+        found = torch.empty(len(heard), len(self.classes))
+        for places, inputs, lengths in self._batches(heard, size):
+            with self._computing():
+                logits = self._network(inputs, lengths).logits.float()
+            if not logits.isfinite().all():
+                raise ModelError("its weights must give finite numbers, gave others")
+            found[places] = logits.cpu()
         return found
 
     def _batches(
@@ -120,9 +134,9 @@ class Classifier:
         torch.set_num_threads(threads)
         if not every_layer.isfinite().all():
             raise ModelError("its encoder's frames must be within float16, found others")
-        if self.model.config.encoder.weigh_layers:
-            return every_layer.transpose(0, 1).cpu()  # (T, L + 1, D)
-        return every_layer[-1].cpu()  # (T, D)
+        read = self._encoder.readout.layers
+        chosen = every_layer[list(read)].transpose(0, 1).cpu()  # (T, K, D)
+        return chosen[:, 0] if len(read) == 1 else chosen
 
     def _computing(self) -> torch.autocast:
         return computing(self.device, self.model.config.training.precision)

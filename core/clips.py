@@ -57,7 +57,26 @@ class Clips:
             if self._audio.trim_db is not None:
                 self._extents[name] = loud_extent(self._store.waveform(name), self._audio.trim_db)
         start, stop = self._extents[name]
-        return start, min(stop, start + max(1, int(self._crop_samples * speed)))
+        return start, min(stop, start + cropped_samples(self._crop_samples, speed))
+
+
+def heard_at(waveform: np.ndarray, speed: float, audio: AudioConfig) -> np.ndarray:
+    """What an encoder hears at a speed of what it hears at an utterance's own.
+
+    The same as `Clips.read` where the own is shorter than the crop; faster, a longer one ends
+    where the crop at its own speed does.
+
+    Args:
+        waveform: (N,) float32, trimmed, cropped and levelled.
+    """
+    crop_samples = round(audio.crop_s * SAMPLE_RATE_HZ)
+    sped = at_speed(waveform[: cropped_samples(crop_samples, speed)], speed)
+    return to_peak(sped) if audio.normalise == "peak" else sped
+
+
+def cropped_samples(crop_samples: int, speed: float) -> int:
+    """Stored samples that a crop holds of an utterance at another speed."""
+    return max(1, int(crop_samples * speed))
 
 
 def samples_at(samples: int, speed: float) -> int:

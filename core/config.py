@@ -68,11 +68,24 @@ class EncoderConfig:
     weigh_layers: bool = (
         False  # O: that one alone; true: a learned average of all up to it (SUPERB)
     )
+    # O: none; else the frames of these layers side by side, in the place of `layer`'s.
+    join_layers: tuple[int, ...] = field(default=(), metadata={"range": (0, 100, False)})
     # O: as the encoder gives them; true: each frame to zero mean and unit variance, without which
     # the few features that dwarf all others in the middle of a transformer hold up frozen training.
     normalise: bool = False
     # P says "pre-trained", batch 16 on 24 GB; C (LAM) trains all, C (SeeNet) all but the CNN.
     train: Literal["all", "transformer", "frozen"] = "transformer"
+
+    def read_layers(self, last: int) -> tuple[int, ...]:
+        """Which layers' frames are read, of an encoder whose last layer is this one."""
+        if self.join_layers:
+            return self.join_layers
+        top = last if self.layer is None else self.layer
+        return tuple(range(top + 1)) if self.weigh_layers else (top,)
+
+    def frame_features(self, features: int) -> int:
+        """Features of a frame that is read, of an encoder whose layers have so many."""
+        return features * max(1, len(self.join_layers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +123,12 @@ class MixupConfig:
 class PoolingConfig:
     """From frames to one vector per utterance."""
 
-    method: Literal["first", "mean", "max", "flam"] = "flam"  # P §2.3; C (LAM): first
+    # P §2.3; C (LAM): first. Statistics: O, after Snyder et al. 2018 (x-vectors).
+    method: Literal["first", "mean", "max", "statistics", "flam"] = "flam"
     heads: int = number(16, 1, 64)  # P §2.3
+    # O: as it is; true: each feature of an utterance's vector to zero mean and unit variance over
+    # the training set, once, as before a linear probe.
+    standardise: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +181,9 @@ class EvaluationConfig:
     # the practice behind many published figures; optimistic, and named so wherever it appears.
     selection: Literal["last", "validation", "oracle"] = "last"
     record_oracle: bool = False  # note the oracle figure beside the honest one
+    # O: as it was spoken. Of several, an utterance is heard at each, and the mean of its logits
+    # decides: test-time augmentation (Krizhevsky et al. 2012, 4.1, by crops; here by speeds).
+    speeds: tuple[float, ...] = field(default=(1.0,), metadata={"range": (0.5, 2.0, False)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +228,8 @@ class RunConfig:
 
     @property
     def heard_speeds(self) -> tuple[float, ...]:
-        """The speeds that training hears, and the own one, at which all is scored."""
-        return tuple(sorted({1.0, *self.augment.speeds}))
+        """The speeds that training or scoring hears, and the own one."""
+        return tuple(sorted({1.0, *self.augment.speeds, *self.evaluation.speeds}))
 
     def on_fold(self, fold: int, seed: int) -> "RunConfig":
         """The same setting on another fold and seed."""
@@ -220,10 +240,13 @@ def _contradictions(config: RunConfig) -> Iterator[Problem]:
     """What is wrong between settings that are each right alone."""
     yield from _corpus_contradictions(config)
     mixup, losses, geometry = config.mixup, config.losses, ENCODERS.get(config.encoder.name)
-    speeds = config.augment.speeds
-    if not speeds or len(set(speeds)) < len(speeds) or any(round(s, 2) != s for s in speeds):
-        rule = "must hold one or more speeds once each, in whole hundredths"
-        yield Problem("augment.speeds", f"{rule}, got {show(speeds)}")
+    for key, speeds in (
+        ("augment.speeds", config.augment.speeds),
+        ("evaluation.speeds", config.evaluation.speeds),
+    ):
+        if not speeds or len(set(speeds)) < len(speeds) or any(round(s, 2) != s for s in speeds):
+            rule = "must hold one or more speeds once each, in whole hundredths"
+            yield Problem(key, f"{rule}, got {show(speeds)}")
     if mixup.snr_min_db > mixup.snr_max_db:
         text = f"must not exceed mixup.snr_max_db = {mixup.snr_max_db:g}, got {mixup.snr_min_db:g}"
         yield Problem("mixup.snr_min_db", text, ("mixup.snr_max_db",))
@@ -233,15 +256,34 @@ def _contradictions(config: RunConfig) -> Iterator[Problem]:
     elif not {"kl", "focal"} & set(losses.terms):
         rule = "must hold 'kl' or 'focal': nothing else trains the classifier"
         yield Problem("losses.terms", f"{rule}, got {', '.join(losses.terms)}")
+    yield from _encoder_contradictions(config.encoder)
     if geometry is None:
         return
-    layer, heads, name = config.encoder.layer, config.pooling.heads, config.encoder.name
-    if layer is not None and layer > geometry.layers:
-        text = f"must lie in 0..{geometry.layers} for {name!r}, got {layer}"
-        yield Problem("encoder.layer", text, ("encoder.name",))
-    if config.pooling.method == "flam" and geometry.features % heads:
-        text = f"must divide the {geometry.features} features of {name!r}, got {heads}"
+    features, heads = config.encoder.frame_features(geometry.features), config.pooling.heads
+    if config.pooling.method == "flam" and features % heads:
+        text = f"must divide the {features} features of {config.encoder.name!r}, got {heads}"
         yield Problem("pooling.heads", text, ("encoder.name", "pooling.method"))
+
+
+def _encoder_contradictions(encoder: EncoderConfig) -> Iterator[Problem]:
+    joined = encoder.join_layers
+    if len(set(joined)) < len(joined):
+        yield Problem("encoder.join_layers", f"must hold each layer once, got {show(joined)}")
+    for key, is_set in (
+        ("layer", encoder.layer is not None),
+        ("weigh_layers", encoder.weigh_layers),
+    ):
+        if joined and is_set:
+            text = "can't stand beside encoder.join_layers, which names the layers itself"
+            yield Problem(f"encoder.{key}", text, ("encoder.join_layers",))
+    if (geometry := ENCODERS.get(encoder.name)) is None:
+        return
+    named = {"join_layers": joined, "layer": () if encoder.layer is None else (encoder.layer,)}
+    for key, layers in named.items():
+        for layer in layers:
+            if layer > geometry.layers:
+                text = f"must lie in 0..{geometry.layers} for {encoder.name!r}, got {layer}"
+                yield Problem(f"encoder.{key}", text, ("encoder.name",))
 
 
 def _corpus_contradictions(config: RunConfig) -> Iterator[Problem]:

@@ -31,8 +31,8 @@ class Encoder(nn.Module):
     out of the autograd graph, so that it costs no backward pass.
 
     Attributes:
-        features: D.
-        layers: The transformer layers that are computed; those above the chosen one do not exist.
+        features: D, of the frames that it gives.
+        layers: The transformer layers that are computed; those above the last read do not exist.
         readout: From their outputs to the frames.
     """
 
@@ -79,7 +79,8 @@ class Encoder(nn.Module):
             frames, frame_mask = self.front_end(waveforms, waveform_lengths)
         with torch.set_grad_enabled(wants_grad and self.trained != "frozen"):
             every_layer = self.transformer(frames, frame_mask)  # L + 1 times (B, T, D)
-        chosen = every_layer[-1] if self.readout.scores is None else torch.stack(every_layer, 2)
+        read = [every_layer[layer] for layer in self.readout.layers]
+        chosen = read[0] if len(read) == 1 else torch.stack(read, 2)
         return self.readout(chosen).masked_fill(~frame_mask.unsqueeze(-1), 0.0), frame_mask
 
     def every_layer(self, waveform: Tensor) -> Tensor:
@@ -99,23 +100,32 @@ class Encoder(nn.Module):
 class Readout(nn.Module):
     """From what the layers give to the frames that the method takes.
 
-    Each frame of each layer normed, where that is asked for; then a learned average over the
-    layers, at first the plain one, where more than one is taken.
+    Each frame of each layer normed, where that is asked for; then, where more than one is read, a
+    learned average over them, at first the plain one, or all of them side by side.
 
-    Source: Yang et al. 2021, SUPERB, 3; the norm is that of its toolkit's featuriser.
+    Source: Yang et al. 2021, SUPERB, 3; the norm is that of its toolkit's featuriser. Side by side
+        is O.
+
+    Attributes:
+        layers: Those that are read, K of them.
     """
 
-    def __init__(self, layers: int, weigh: bool, normalise: bool) -> None:
+    def __init__(self, layers: tuple[int, ...], weigh: bool, normalise: bool) -> None:
         super().__init__()
-        self.scores = nn.Parameter(torch.zeros(layers + 1)) if weigh else None
+        self.layers = layers
+        self.scores = nn.Parameter(torch.zeros(len(layers))) if weigh else None
         self.normalise = normalise
 
     def forward(self, chosen: Tensor) -> Tensor:
-        """Frames (B, T, D), or every layer's (B, T, L + 1, D), to (B, T, D)."""
+        """Frames of one layer (B, T, D), or of all that are read (B, T, K, D), to those of one.
+
+        Returns:
+            (B, T, D) float, or (B, T, K * D) where layers stand side by side.
+        """
         if self.normalise:
             chosen = functional.layer_norm(chosen, chosen.shape[-1:])
         if self.scores is None:
-            return chosen
+            return chosen.flatten(2)
         # No matmul, which autocast would round to half precision.
         return (chosen * self.scores.softmax(0).unsqueeze(-1)).sum(2)
 
@@ -136,8 +146,8 @@ class StoredFrames(nn.Module):
         """As `Encoder`, from its frames.
 
         Args:
-            frames: (B, T, D), or every layer's (B, T, L + 1, D), of any float type; zero beyond the
-                lengths.
+            frames: (B, T, D), or of all layers that are read (B, T, K, D), of any float type; zero
+                beyond the lengths.
             lengths: (B,) long, frames.
         """
         # A norm leaves zero frames zero, and an average too.
@@ -160,15 +170,16 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     Layer dropping and the masking of SpecAugment are off (O: the paper names neither, and mixup is
     the augmentation under study); dropout is the checkpoint's.
 
-    `weigh_layers` gives a learned average over the layers 0 to k instead, `normalise` a layer norm
-    without weights of each.
+    `weigh_layers` gives a learned average over the layers 0 to k instead, `join_layers` those that
+    it names side by side, `normalise` a layer norm without weights of each.
 
     Raises:
-        CheckpointError: the weights are missing or damaged, or `config.layer` is beyond the last.
+        CheckpointError: the weights are missing or damaged, or a layer is beyond the last.
     """
     fetch(config)
     shape = geometry(config)
-    layers = shape.layers if config.layer is None else config.layer
+    readout = _readout(config, shape.layers)
+    layers = max(readout.layers)
     trained = config.train
     # Imported here: transformers costs three seconds, and an encoder without weights needs none.
     if not is_pretrained(config.name):
@@ -184,12 +195,15 @@ def build_encoder(config: EncoderConfig) -> Encoder:
         from core import selfsupervised
 
         front_end, transformer = selfsupervised.build(checkpoint, layers)
-    readout = Readout(layers, config.weigh_layers, config.normalise)
-    return Encoder(front_end, transformer, shape.features, layers, trained, readout)
+    features = config.frame_features(shape.features)
+    return Encoder(front_end, transformer, features, layers, trained, readout)
 
 
 def stored_frames(config: EncoderConfig) -> StoredFrames:
     """What takes the place of `build_encoder` where a frozen encoder's frames are stored."""
     shape = geometry(config)
-    layers = shape.layers if config.layer is None else config.layer
-    return StoredFrames(shape.features, Readout(layers, config.weigh_layers, config.normalise))
+    return StoredFrames(config.frame_features(shape.features), _readout(config, shape.layers))
+
+
+def _readout(config: EncoderConfig, last: int) -> Readout:
+    return Readout(config.read_layers(last), config.weigh_layers, config.normalise)

@@ -155,7 +155,8 @@ class _Pass:
 
 def _build(folder: Path, passing: _Pass, audio: AudioStore, device: torch.device) -> None:
     config, layers = passing.config, passing.layers
-    encoder = build_encoder(replace(config.encoder, layer=max(layers)))
+    plain = replace(config.encoder, layer=max(layers), weigh_layers=False, join_layers=())
+    encoder = build_encoder(plain)
     encoder.to(device)
     clips = Clips(audio, config.audio)
 
@@ -207,9 +208,7 @@ def _folder(config: RunConfig, audio: AudioStore, speed: float) -> Path:
 
 
 def _layers(config: RunConfig) -> tuple[int, ...]:
-    last = config.encoder.layer
-    last = geometry(config.encoder).layers if last is None else last
-    return tuple(range(last + 1)) if config.encoder.weigh_layers else (last,)
+    return config.encoder.read_layers(geometry(config.encoder).layers)
 
 
 def _missing(folder: Path, layers: set[int]) -> list[int]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from core.config import RunConfig
 from core.encoders import build_encoder, stored_frames
 from core.pooling import build_pooling
+from core.standardising import Standardiser
 
 
 class Outputs(NamedTuple):
@@ -38,7 +39,9 @@ class EmotionModel(nn.Module):
         self.encoder = build(config.encoder)
         features, projected = self.encoder.features, config.losses.projected_features
         self.pooling = build_pooling(config.pooling.method, features, config.pooling.heads)
-        self.project = nn.Linear(features, projected)
+        pooled = self.pooling.parts * features
+        self.standardiser = Standardiser(pooled) if config.pooling.standardise else None
+        self.project = nn.Linear(pooled, projected)
         self.classify = nn.Linear(projected, classes)
         with_frames = "supcon" in config.losses.terms
         self.project_frames = nn.Linear(features, projected) if with_frames else None
@@ -51,8 +54,18 @@ class EmotionModel(nn.Module):
                 (B, T, D) or (B, T, L + 1, D).
             lengths: (B,) long, samples or frames.
         """
-        frames, frame_mask = self.encoder(inputs, lengths)
-        utterances, refined = self.pooling(frames, frame_mask)  # (B, D), (B, T, D)
+        utterances, refined, frame_mask = self.pool(inputs, lengths)
+        if self.standardiser is not None:
+            utterances = self.standardiser(utterances)
         embeddings = self.project(utterances)  # (B, d)
         projected = self.project_frames(refined) if self.project_frames else None  # (B, T, d)
         return Outputs(self.classify(embeddings), embeddings, projected, frame_mask)
+
+    def pool(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Aggregate a padded batch, as `forward` has it.
+
+        Returns:
+            Utterances (B, D), refined frames (B, T, D) and the frames' mask (B, T).
+        """
+        frames, frame_mask = self.encoder(inputs, lengths)
+        return *self.pooling(frames, frame_mask), frame_mask

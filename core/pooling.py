@@ -3,7 +3,7 @@
 Every module maps `(frames, frame_mask)` to `(utterance, refined_frames)`:
     frames: (B, T, D) float. Encoder output, padding included.
     frame_mask: (B, T) bool. True on real frames: at least one an utterance, and first.
-    utterance: (B, D) float.
+    utterance: (B, D) float; (B, parts * D) where a class has `parts` other than 1.
     refined_frames: (B, T, D) float. What the frame-level loss sees: F' for FLAM, else `frames`.
 Whatever stands in the padding, infinities included, changes no real frame and no utterance.
 """
@@ -13,8 +13,20 @@ from torch import Tensor, nn
 
 from core.attention import attend
 
+VARIANCE_FLOOR = 1e-5  # the square root has no slope at zero: of a single frame, or of silence
 
-class FirstFrame(nn.Module):
+
+class Pooling(nn.Module):
+    """What all of them are.
+
+    Attributes:
+        parts: How many times the features of a frame an utterance's vector has.
+    """
+
+    parts = 1
+
+
+class FirstFrame(Pooling):
     """Take the first frame.
 
     Source: C (LAM), `feat[0]`: the baseline's aggregation, in the rows of Table 3 with no tick.
@@ -24,7 +36,7 @@ class FirstFrame(nn.Module):
         return frames[:, 0], frames  # (B, D)
 
 
-class MeanPool(nn.Module):
+class MeanPool(Pooling):
     """Average the real frames.
 
     Source: P Table 3. Leaving the padding out is O.
@@ -36,7 +48,7 @@ class MeanPool(nn.Module):
         return mean.to(frames.dtype), frames
 
 
-class MaxPool(nn.Module):
+class MaxPool(Pooling):
     """Take the largest value of each feature over the real frames.
 
     Source: P Table 3. Leaving the padding out is O.
@@ -47,7 +59,24 @@ class MaxPool(nn.Module):
         return real.amax(1), frames  # (B, D)
 
 
-class Flam(nn.Module):
+class StatisticsPool(Pooling):
+    """Mean and standard deviation of each feature over the real frames, side by side.
+
+    Source: Snyder et al. 2018, X-vectors, 2.1; the floor under the variance is O.
+    """
+
+    parts = 2
+
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:
+        real = frame_mask.unsqueeze(-1)  # (B, T, 1)
+        wide, count = _wide(frames).masked_fill(~real, 0.0), real.sum(1)
+        mean = wide.sum(1) / count  # (B, D)
+        apart = (wide - mean.unsqueeze(1)).masked_fill(~real, 0.0)
+        deviation = (apart.square().sum(1) / count).clamp_min(VARIANCE_FLOOR).sqrt()
+        return torch.cat([mean, deviation], 1).to(frames.dtype), frames  # (B, 2D)
+
+
+class Flam(Pooling):
     """Frame-level attention: self-attention with a residual, then attention pooling.
 
     The paper's letters: F `frames`, F' `refined_frames`, w `frame_vector`, alpha `attention`.
@@ -97,15 +126,16 @@ class Flam(nn.Module):
         return scores.masked_fill(~frame_mask, -torch.inf).softmax(1)
 
 
-POOLINGS: dict[str, type[nn.Module]] = {
+POOLINGS: dict[str, type[Pooling]] = {
     "first": FirstFrame,
     "mean": MeanPool,
     "max": MaxPool,
+    "statistics": StatisticsPool,
     "flam": Flam,
 }
 
 
-def build_pooling(method: str, dim: int, heads: int) -> nn.Module:
+def build_pooling(method: str, dim: int, heads: int) -> Pooling:
     """The pooling of that name, for frames of `dim` features; only FLAM has `heads`."""
     if method not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {method!r}")

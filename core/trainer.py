@@ -20,6 +20,7 @@ from core.nonfinite import TrainingError, refuse_nonfinite_logits, refuse_nonfin
 from core.objective import terms_of
 from core.prefetch import on_device
 from core.result import EpochMetrics, Prediction
+from core.standardising import standardise
 from core.training_state import (
     Progress,
     global_generators,
@@ -58,6 +59,7 @@ class Trainer:
         self.device = device
         self._micro_batch = micro_batch  # utterances that pass the model at once; None: a batch
         self._classes = len(classes)
+        self._labels = {label: index for index, label in enumerate(classes)}
         # Sums over more threads round differently, so their number belongs to the experiment.
         torch.set_num_threads(config.training.threads)
         # Initial weights and dropout draw from torch's global generators, which leave no choice.
@@ -75,6 +77,8 @@ class Trainer:
         }
         self._train = Batcher(train, inputs, classes, config.training, config.augment.speeds)
         self._validation = Batcher(validation, inputs, classes, config.training)
+        with on_device(self._train.in_order(), device) as batches:
+            standardise(self.model, batches, device, config.training.precision)
         self.epoch = 0
         self.best_epoch = 0
         self._best_ua = -1.0
@@ -178,25 +182,33 @@ class Trainer:
         Raises:
             TrainingError: the weights give NaN or infinity; names the utterances.
         """
+        speeds = self.config.evaluation.speeds
+        heard = [self._logits(batcher, speed) for speed in speeds]
+        rows = (torch.stack(heard).sum(0) / len(speeds)).softmax(1)  # (U, C)
+        labels = [self._labels[utterance.label] for utterance in batcher.utterances]
+        predictions = [
+            Prediction(
+                utterance=utterance.name,
+                speaker=utterance.speaker,
+                label=label,
+                probabilities=tuple(row),
+            )
+            for utterance, label, row in zip(batcher.utterances, labels, rows.tolist(), strict=True)
+        ]
+        return sorted(predictions, key=lambda prediction: prediction.utterance)
+
+    def _logits(self, batcher: Batcher, speed: float) -> Tensor:
+        """(U, C) float32 on the CPU, every utterance heard at one speed."""
         self.model.eval()
-        predictions = []
-        with torch.inference_mode(), on_device(batcher.in_order(), self.device) as batches:
+        places = {utterance.name: place for place, utterance in enumerate(batcher.utterances)}
+        found = torch.empty(len(places), self._classes)
+        with torch.inference_mode(), on_device(batcher.in_order(speed), self.device) as batches:
             for batch in batches:
                 outputs = micro_batches.forward(self._forward, batch, self._micro_batch)
                 logits = outputs.logits.float()
                 refuse_nonfinite_logits(logits, batch.utterances, self.epoch)
-                for utterance, label, row in zip(
-                    batch.utterances, batch.labels.tolist(), logits.softmax(1).tolist(), strict=True
-                ):
-                    predictions.append(
-                        Prediction(
-                            utterance=utterance.name,
-                            speaker=utterance.speaker,
-                            label=label,
-                            probabilities=tuple(row),
-                        )
-                    )
-        return sorted(predictions, key=lambda prediction: prediction.utterance)
+                found[[places[utterance.name] for utterance in batch.utterances]] = logits.cpu()
+        return found
 
     def _train_batches(self, weights: Mapping[str, float], steps: int | None) -> dict[str, float]:
         self.model.train()

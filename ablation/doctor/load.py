@@ -121,9 +121,8 @@ def _frame_bytes(cells: Sequence[Cell]) -> float:
     for cell in cells:
         if cell.config.stores_frames:
             encoder, shape = cell.config.encoder, geometry(cell.config.encoder)
-            last = shape.layers if encoder.layer is None else encoder.layer
             per_speed = FRAME_RATE_HZ * HALF_BYTES * shape.features * _seconds(cell.corpus)
-            chosen = range(last + 1) if encoder.weigh_layers else [last]
+            chosen = encoder.read_layers(shape.layers)
             for layer, speed in product(chosen, cell.config.heard_speeds):
                 key = cell.corpus.name, encoder.name, cell.config.audio, layer, speed
                 layers[key] = per_speed / speed

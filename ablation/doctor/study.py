@@ -108,7 +108,7 @@ def _encoder(config: EncoderConfig, pooling: PoolingConfig, hub: Callable[[str],
     try:
         checkpoint = open_checkpoint(name)
         checkpoint.weight_files()
-        features = geometry(config).features
+        features = config.frame_features(geometry(config).features)
     except MissingCheckpointError:
         fault = hub(source)
         if not fault:

@@ -21,6 +21,7 @@ OTHERS = {
     "encoder.name": "hubert-large",
     "encoder.layer": 22,
     "encoder.weigh_layers": True,
+    "encoder.join_layers": [1, 3],
     "encoder.normalise": True,
     "encoder.train": "all",
     "audio.crop_s": 6.0,
@@ -34,6 +35,7 @@ OTHERS = {
     "mixup.max_share": 0.4,
     "pooling.method": "mean",
     "pooling.heads": 8,
+    "pooling.standardise": True,
     "losses.terms": ["kl", "center"],
     "losses.weighting": "fixed",
     "losses.calibration_batches": 4,
@@ -59,7 +61,10 @@ OTHERS = {
     "training.threads": 2,
     "evaluation.selection": "validation",
     "evaluation.record_oracle": True,
+    "evaluation.speeds": [0.9, 1.1],
 }
+# Those that can stand beside one another: joined layers take the place of the layer.
+TOGETHER = {key: value for key, value in OTHERS.items() if key != "encoder.join_layers"}
 CORPUS, ENCODER = "c" * 16, "e" * 16
 
 
@@ -89,7 +94,7 @@ def test_the_run_id_differs_for_other_audio_and_other_weights():
 
 
 def test_the_run_id_is_the_same_for_keys_in_another_order():
-    settings = {key: value for key, value in OTHERS.items() if key != "corpus.folds"}
+    settings = {key: value for key, value in TOGETHER.items() if key != "corpus.folds"}
     turned = dict(reversed(settings.items()))
     assert run_id(RunConfig.from_dict(turned), CORPUS, ENCODER) == run_id(
         RunConfig.from_dict(settings), CORPUS, ENCODER
@@ -131,7 +136,7 @@ def test_many_keys_at_once_are_the_keys_one_by_one():
 
 
 def test_a_config_survives_its_own_plain_values():
-    config = RunConfig.from_dict(OTHERS | {"corpus.name": "ravdess"})
+    config = RunConfig.from_dict(TOGETHER | {"corpus.name": "ravdess"})
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -189,6 +194,32 @@ def test_a_corpus_has_its_own_default_folds(corpus, scheme):
         (
             {"augment__speeds": [0.2]},
             "augment.speeds: must lie in 0.5..2, got 0.2",
+        ),
+        (
+            {"evaluation__speeds": [1.001]},
+            "evaluation.speeds: must hold one or more speeds once each, in whole hundredths, "
+            "got (1.001,)",
+        ),
+        (
+            {"encoder__join_layers": [3, 3]},
+            "encoder.join_layers: must hold each layer once, got (3, 3)",
+        ),
+        (
+            {"encoder__join_layers": [3, 25]},
+            "encoder.join_layers: must lie in 0..24 for 'wavlm-large', got 25",
+        ),
+        (
+            {"encoder__join_layers": [3], "encoder__layer": 3},
+            "encoder.layer: can't stand beside encoder.join_layers, which names the layers itself",
+        ),
+        (
+            {"encoder__join_layers": [3], "encoder__weigh_layers": True},
+            "encoder.weigh_layers: can't stand beside encoder.join_layers, which names the layers "
+            "itself",
+        ),
+        (
+            {"encoder__name": "whisper-tiny", "encoder__join_layers": [1, 2], "pooling__heads": 36},
+            "pooling.heads: must divide the 768 features of 'whisper-tiny', got 36",
         ),
         ({"losses__terms": []}, "losses.terms: must name one or more terms once each, got ()"),
         (

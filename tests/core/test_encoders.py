@@ -31,10 +31,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def build(folders: Path, kind: str, train: Train = "all", layer: int | None = None) -> Encoder:
+def build(
+    folders: Path, kind: str, train: Train = "all", layer: int | None = None, **readout: Any
+) -> Encoder:
     torch.manual_seed(0)
     name = kind if kind.startswith("logmel") else str(folders / kind)
-    return build_encoder(EncoderConfig(name=name, train=train, layer=layer))
+    return build_encoder(EncoderConfig(name=name, train=train, layer=layer, **readout))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -205,3 +207,22 @@ def test_normed_frames_have_no_mean_and_unit_variance(kind: str, folders: Path) 
     expected = torch.ones(len(real))
     torch.testing.assert_close(real.var(1, correction=0), expected, atol=2e-3, rtol=0)
     assert not frames[~frame_mask].any()
+
+
+@pytest.mark.parametrize("kind", PRETRAINED)
+def test_joined_layers_stand_side_by_side_each_normed(kind: str, folders: Path) -> None:
+    batch = noise(2, 8000), torch.tensor([8000, 1500])
+    singles = [build(folders, kind, layer=k, normalise=True).eval()(*batch)[0] for k in (2, 0)]
+    joined = build(folders, kind, join_layers=(2, 0), normalise=True).eval()
+    assert joined.layers == 2
+    assert joined.features == 2 * singles[0].shape[-1]
+    frames, frame_mask = joined(*batch)
+    torch.testing.assert_close(frames, torch.cat(singles, -1))
+    assert not frames[~frame_mask].any()
+
+
+def test_a_joined_layer_beyond_the_last_is_refused(folders: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"encoder\.join_layers must lie in 0\.\.\d+ for .*, got 9"
+    ):
+        build(folders, "whisper", join_layers=(0, 9))

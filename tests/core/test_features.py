@@ -96,6 +96,24 @@ def test_the_frames_of_several_layers_stand_side_by_side(encoder, speech):
             np.testing.assert_array_equal(several.read(item.name)[:, layer], single.read(item.name))
 
 
+def test_joined_layers_read_what_single_ones_stored(encoder, speech, monkeypatch):
+    singles = [
+        open_frames(frozen(encoder, encoder={"layer": layer}), speech[1], CPU) for layer in (1, 2)
+    ]
+    refuse_building(monkeypatch)
+    joined = open_frames(frozen(encoder, encoder={"join_layers": [2, 1]}), speech[1], CPU)
+    for item in speech[0]:
+        one, two = (single.read(item.name) for single in singles)
+        np.testing.assert_array_equal(joined.read(item.name), np.stack([two, one], 1))
+
+
+def test_the_last_build_leaves_every_layer_readable(encoder, speech):
+    open_frames(frozen(encoder, encoder={"layer": 1}), speech[1], CPU)
+    open_frames(frozen(encoder, encoder={"join_layers": [0, 2]}), speech[1], CPU)
+    single = open_frames(frozen(encoder, encoder={"layer": 1}), speech[1], CPU)
+    assert single.read(speech[0][0].name).shape[1] == FEATURES
+
+
 def test_workers_and_earlier_builds_change_no_byte(encoder, speech, tmp_path):
     config = frozen(encoder, encoder={"weigh_layers": True})
     for place, workers in (("one", 1), ("three", 3)):
@@ -218,7 +236,14 @@ def test_frames_beyond_float16_are_refused_by_utterance(tmp_path, speech):
 
 
 @pytest.mark.parametrize(
-    "readout", [{}, {"weigh_layers": True}, {"normalise": True, "weigh_layers": True}], ids=str
+    "readout",
+    [
+        {},
+        {"weigh_layers": True},
+        {"normalise": True, "weigh_layers": True},
+        {"normalise": True, "join_layers": [2, 0]},
+    ],
+    ids=str,
 )
 def test_a_fold_on_stored_frames_is_the_fold_on_waveforms(encoder, speech, monkeypatch, readout):
     config = frozen(encoder, encoder=readout, training={"epochs": 4})

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from core.pooling import POOLINGS, FirstFrame, Flam, MaxPool, MeanPool, build_pooling
+from core.pooling import (
+    POOLINGS,
+    FirstFrame,
+    Flam,
+    MaxPool,
+    MeanPool,
+    StatisticsPool,
+    build_pooling,
+)
 from tests.core import reference
 
 DIM, HEADS = 8, 4
@@ -120,7 +128,12 @@ def test_flam_survives_scores_that_no_exponential_holds():
 
 @pytest.mark.parametrize(
     ("pooling", "expected"),
-    [(FirstFrame(), [1.0, -6.0]), (MeanPool(), [2.0, -5.0]), (MaxPool(), [3.0, -4.0])],
+    [
+        (FirstFrame(), [1.0, -6.0]),
+        (MeanPool(), [2.0, -5.0]),
+        (MaxPool(), [3.0, -4.0]),
+        (StatisticsPool(), [2.0, -5.0, 1.0, 1.0]),
+    ],
 )
 def test_plain_poolings_of_hand_worked_frames(pooling, expected):
     frames = torch.tensor([[[1.0, -6.0], [3.0, -4.0], [9.0, 9.0]]])
@@ -243,5 +256,7 @@ def test_heads_that_do_not_divide_dim_are_refused(heads):
 
 
 def test_an_unknown_pooling_lists_the_known():
-    with pytest.raises(ValueError, match="must be one of first, mean, max, flam, got 'median'"):
+    with pytest.raises(
+        ValueError, match="must be one of first, mean, max, statistics, flam, got 'median'"
+    ):
         build_pooling("median", 8, 4)

@@ -17,6 +17,7 @@ from core.clips import Clips
 from core.config import RunConfig
 from core.model import EmotionModel
 from core.result import EpochMetrics, Prediction
+from core.standardising import Standardiser
 from core.trainer import Trainer
 from tests.core import reference
 from tests.core.small_speech import CLASSES, CPU, small_config, tones
@@ -387,6 +388,52 @@ def test_predictions_are_the_models_own_by_name():
             alone = trainer.model(waveform, torch.tensor([waveform.shape[1]])).logits.softmax(1)
         np.testing.assert_allclose(item.probabilities, alone[0].numpy(), atol=1e-5)
         assert sum(item.probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_utterance_is_scored_by_the_mean_of_its_logits_at_every_speed():
+    config = small_config(evaluation={"speeds": [0.9, 1.0, 1.1]})
+    trainer = make_trainer(config)
+    trainer.train_epoch()
+    batcher = make_batcher(config, "25")
+    _, store = tones()
+    clips = Clips(store, config.audio)
+    for item in trainer.predict(batcher):
+        logits = []
+        for speed in (0.9, 1.0, 1.1):
+            waveform = torch.tensor(clips.read(item.utterance, speed)).unsqueeze(0)
+            with torch.no_grad():
+                lengths = torch.tensor([waveform.shape[1]])
+                logits.append(trainer.model(waveform, lengths).logits[0].double())
+        expected = (sum(logits) / 3).softmax(0)
+        np.testing.assert_allclose(item.probabilities, expected.numpy(), atol=1e-5)
+
+
+def test_a_standardiser_is_fitted_to_the_training_set_and_left_alone():
+    config = small_config(pooling={"method": "statistics", "standardise": True}, mixup=UNMIXED)
+    trainer = make_trainer(config)
+    standardiser = trainer.model.standardiser
+    batches = list(trainer._train.in_order())
+    with torch.no_grad():
+        vectors = torch.cat([trainer.model.pool(b.inputs, b.lengths)[0] for b in batches])
+    expected = vectors.double().numpy()
+    np.testing.assert_allclose(standardiser.mean, expected.mean(0), atol=1e-5)
+    np.testing.assert_allclose(standardiser.deviation, expected.std(0), rtol=1e-4)
+    before = copy_of(standardiser)
+    trainer.train_epoch()
+    assert same(before, copy_of(standardiser))
+    standardised = standardiser(vectors).double()
+    torch.testing.assert_close(
+        standardised.mean(0), torch.zeros(vectors.shape[1]).double(), atol=1e-4, rtol=0
+    )
+    torch.testing.assert_close(
+        standardised.std(0, correction=0), torch.ones(vectors.shape[1]).double(), atol=1e-3, rtol=0
+    )
+
+
+def test_a_feature_that_never_moves_is_not_blown_up():
+    standardiser = Standardiser(2)
+    standardiser.fit(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
+    assert standardiser(torch.tensor([[3.0, 5.5]])).tolist() == [[1.0, 0.5]]
 
 
 def test_training_trains_and_judging_judges(monkeypatch):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from core.config import RunConfig
 from core.encoders import build_encoder, stored_frames
+from core.masking import MaskDraw
 from core.pooling import build_pooling
 
 
@@ -43,15 +44,17 @@ class EmotionModel(nn.Module):
         with_frames = "supcon" in config.losses.terms
         self.project_frames = nn.Linear(features, projected) if with_frames else None
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Outputs:
+    def forward(self, inputs: Tensor, lengths: Tensor, masks: MaskDraw | None = None) -> Outputs:
         """Classify a padded batch.
 
         Args:
             inputs: Waveforms (B, N) float32 at 16 kHz, or a frozen encoder's stored frames
                 (B, T, D) or (B, T, L + 1, D).
             lengths: (B,) long, samples or frames.
+            masks: What of waveforms' spectrograms or frames is hidden from the encoder.
         """
-        frames, frame_mask = self.encoder(inputs, lengths)
+        hidden = () if masks is None else (masks,)
+        frames, frame_mask = self.encoder(inputs, lengths, *hidden)
         utterances, refined = self.pooling(frames, frame_mask)  # (B, D), (B, T, D)
         embeddings = self.project(utterances)  # (B, d)
         projected = self.project_frames(refined) if self.project_frames else None  # (B, T, d)

@@ -260,6 +260,8 @@ def _time(likely: Forecast) -> str:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_value, value))
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 

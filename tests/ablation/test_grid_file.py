@@ -224,7 +224,7 @@ RESERVED = "is set by `corpora`, the folds and `seeds`, not here"
         ("base: 3\n" + SMALL, "line 1: base: must be a mapping of settings, found 3"),
         (
             "base:\n  mixup: eam\n" + SMALL,
-            "line 2: base.mixup: is a group of settings; give one of max_share, method, "
+            "line 2: base.mixup: is a group of settings; give one of alpha, max_share, method, "
             "probability, snr_max_db, snr_min_db",
         ),
         (

@@ -60,12 +60,11 @@ class Archive:
 
     def save(self, result: "FoldResult", around_seconds: float = 0.0) -> None:
         """Write a finished fold, and what it took beside its epochs; whole or not at all."""
-        training = result.config.training
         cost = Cost(
             config_key=config_key(result.config),
             encoder=result.config.encoder.name,
             corpus=result.config.corpus.name,
-            epoch_seconds=result.seconds / training.epochs,
+            epoch_seconds=result.seconds / len(result.history),
             fold=result.config.fold,
             kind=kind_of(result.config),
             around_seconds=around_seconds,

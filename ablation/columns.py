@@ -15,7 +15,7 @@ from core.config import RunConfig
 NOTHING = "–"
 TICK = "✓"
 LOSSES = {"kl": "KL", "center": "Center", "focal": "Focal", "supcon": "SupCon"}
-MIXUP = {"none": NOTHING, "lam": "LAM", "eam": "EAM"}
+MIXUP = {"none": NOTHING, "lam": "LAM", "eam": "EAM", "mixup": "plain"}
 AGGREGATION = {
     "first": "first frame",
     "max": "max",

@@ -58,6 +58,8 @@ def kind_of(config: RunConfig) -> str:
         config.pooling.method,
         "+".join(losses.terms),
         losses.weighting,
+        # Later parts stand only where they are more than nothing: kinds that were noted stay whole.
+        *([f"lora={encoder.lora_rank}"] if encoder.lora_rank else []),
     )
     return "|".join(parts)
 

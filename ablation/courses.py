@@ -79,7 +79,10 @@ def read_courses(
 def stacked(
     courses: Iterable[Course],
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
-    """Losses and rates of all runs, (R, E) each; a rate that some run lacks is left out."""
+    """Losses and rates of all runs, (R, E) each; a rate that some run lacks is left out.
+
+    E are the epochs of the longest run; one that stopped before is nan from there on.
+    """
     runs = list(courses)
     losses = _stack([run.losses for run in runs])
     return losses, _stack([run.rates for run in runs])
@@ -87,7 +90,12 @@ def stacked(
 
 def _stack(parts: list[dict[str, tuple[float, ...]]]) -> dict[str, NDArray[np.float64]]:
     names = [name for name in (parts[0] if parts else {}) if all(name in part for part in parts)]
-    return {name: np.array([part[name] for part in parts]) for name in names}
+    found = {}
+    for name in names:
+        longest = max(len(part[name]) for part in parts)
+        rows = [[*part[name], *[np.nan] * (longest - len(part[name]))] for part in parts]
+        found[name] = np.array(rows)
+    return found
 
 
 def _read(archive: Archive, run_id: str) -> Course | None:

@@ -20,7 +20,7 @@ def demo_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a row changes in the demo.
 
     The paper's two encoders become two of different size, so that rows which differ in the encoder
-    alone are still different experiments.
+    alone are still different experiments. They start from no weights that LoRA could add to.
     """
     name = settings.get("encoder.name", "wavlm-large")
     is_hubert = isinstance(name, str) and name.startswith("hubert")
@@ -28,6 +28,7 @@ def demo_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         **TRAINING,
         "encoder.name": "logmel-small" if is_hubert else "logmel-base",
         "encoder.layer": None,
+        "encoder.lora_rank": 0,
     }
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from ablation.archive import Archive
+from ablation.columns import MIXUP
 from ablation.kept_models import honest_ua
-from core.config import ENCODERS, RunConfig, is_pretrained
+from core.config import RunConfig
 from core.corpora.catalog import CORPORA
+from core.encoder_catalog import ENCODERS, is_pretrained
 from core.identity import run_id
 from core.result import FoldResult
 
@@ -90,7 +92,7 @@ plain tensors."""
 def card_of(result: FoldResult, archive: Archive) -> str:
     """The card of one fold's model, the other folds of its setting beside it."""
     config, corpus = result.config, CORPORA.get(result.config.corpus.name)
-    mixed = "" if config.mixup.method == "none" else f", {config.mixup.method.upper()} mixup"
+    mixed = "" if config.mixup.method == "none" else f", {MIXUP[config.mixup.method]} mixup"
     audio = f"the first {config.audio.crop_s:g} s"
     if config.audio.trim_db is not None:
         audio = f"silence {config.audio.trim_db:g} dB below the loudest cut from both ends, {audio}"

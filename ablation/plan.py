@@ -144,6 +144,7 @@ def _sentence(cells: Sequence[Cell]) -> str:
     seeds = cells[0].seeds
     listed = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     epochs = {cell.config.training.epochs for cell in cells}
+    may_stop = any(cell.config.evaluation.patience is not None for cell in cells)
     selections = {cell.config.evaluation.selection for cell in cells}
     ticked = [header for header in LOSSES.values() if same.get(header)]
     said = [
@@ -154,7 +155,7 @@ def _sentence(cells: Sequence[Cell]) -> str:
         f"mixup {same['mixup']}".replace(f"mixup {NOTHING}", "no mixup") if "mixup" in same else "",
         f"aggregation {same['aggregation']}" if "aggregation" in same else "",
         f"losses {' + '.join(ticked)}" if ticked else "",
-        f"{max(epochs)} epochs" if len(epochs) == 1 else "",
+        f"{'at most ' * may_stop}{max(epochs)} epochs" if len(epochs) == 1 else "",
         f"selection {max(selections)}" if len(selections) == 1 else "",
     ]
     return f"In all rows: {', '.join(filter(None, said))}."
@@ -259,6 +260,8 @@ def _time(likely: Forecast) -> str:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_value, value))
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 

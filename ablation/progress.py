@@ -88,6 +88,11 @@ class Display:
         scores = result.scores()
         figures = f"{self._name(run_id)}  WA {scores.wa:.3f}  UA {scores.ua:.3f}"
         epochs = f"epoch {result.best_epoch}/{result.config.training.epochs}"
+        if (
+            result.config.evaluation.patience
+            and len(result.history) < result.config.training.epochs
+        ):
+            epochs += f", stopped after {len(result.history)}"
         line = f"{figures}  {epochs}  {clock(result.seconds)}"
         is_wide = not self._console.is_terminal or len(line) <= self._console.width
         self._print(line if is_wide else figures)

@@ -1,8 +1,9 @@
 """From single utterances to the padded batches that the model trains and is scored on."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -11,7 +12,15 @@ from torch import Tensor
 from core.clips import Inputs
 from core.config import MixupConfig, TrainingConfig
 from core.corpora.utterance import Utterance
-from core.mixup import apply_energy_mix, apply_length_mix, draw_mix, mixed_lengths
+from core.masking import MaskDraw
+from core.mixup import (
+    apply_energy_mix,
+    apply_length_mix,
+    apply_plain_mix,
+    draw_host_shares,
+    draw_mix,
+    mixed_lengths,
+)
 
 LEAST_POOLS = 4  # O: in an epoch
 
@@ -26,12 +35,14 @@ class Batch:
         lengths: (B,) long, in samples or frames.
         soft_labels: (B, C) float32, rows sum to one.
         utterances: The B hosts, in order.
+        masks: What of the encoder's input is hidden; in training only.
     """
 
     inputs: Tensor
     lengths: Tensor
     soft_labels: Tensor
     utterances: tuple[Utterance, ...]
+    masks: MaskDraw | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -40,33 +51,29 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        return Batch(
-            self.inputs.to(device, non_blocking=True),
-            self.lengths.to(device, non_blocking=True),
-            self.soft_labels.to(device, non_blocking=True),
-            self.utterances,
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin(self) -> "Batch":
         """The same batch in page-locked memory, from which a GPU copies while it computes."""
-        return Batch(
-            self.inputs.pin_memory(),
-            self.lengths.pin_memory(),
-            self.soft_labels.pin_memory(),
-            self.utterances,
-        )
+        return self._each(Tensor.pin_memory)
 
     def split(self, size: int) -> list["Batch"]:
         """The same utterances, at most so many a part, padded as they are here."""
+        places = (slice(first, first + size) for first in range(0, len(self.utterances), size))
         return [
-            Batch(
-                self.inputs[first : first + size],
-                self.lengths[first : first + size],
-                self.soft_labels[first : first + size],
-                self.utterances[first : first + size],
-            )
-            for first in range(0, len(self.utterances), size)
+            replace(self._each(itemgetter(place)), utterances=self.utterances[place])
+            for place in places
         ]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same of every tensor."""
+        return Batch(
+            change(self.inputs),
+            change(self.lengths),
+            change(self.soft_labels),
+            self.utterances,
+            None if self.masks is None else MaskDraw(*map(change, self.masks)),
+        )
 
 
 class Batcher:
@@ -89,6 +96,7 @@ class Batcher:
         # Never a pool that is most of a small set: its batches would be the same every epoch.
         most = len(utterances) // (LEAST_POOLS * training.batch_size)
         self._pool = training.batch_size * max(1, min(training.length_pool, most))
+        self._balanced = training.balanced
         self._speeds = tuple(speeds)
         self._lengths = self._lengths_at(1.0)  # (U,)
         self._sped = [self._lengths_at(speed) for speed in speeds]
@@ -111,6 +119,9 @@ class Batcher:
         speeding: torch.Generator | None = None,
     ) -> Iterator[Batch]:
         """Every utterance once as a host, in a drawn order, mixed as the setting says.
+
+        Where training is balanced, as many hosts, drawn class by class: of a large class many stay
+        away for an epoch, and one of a small class may meet itself in a batch.
 
         An utterance has one speed an epoch, as host and as partner; without `speeding`, its own.
 
@@ -153,13 +164,22 @@ class Batcher:
         of similar length, so that less is spent on padding. A set that fits in one pool is cut the
         same way each epoch, but for ties.
         """
-        drawn = torch.randperm(len(self.utterances), generator=order)
+        drawn = self._draw_hosts(order)
         batches: list[Tensor] = []
         for pool in drawn.split(self._pool):
             by_length = pool[torch.argsort(lengths[pool], stable=True)]
             batches.extend(by_length.split(self._batch_size))
         places = torch.randperm(len(batches), generator=order)
         return [batches[place] for place in places.tolist()]
+
+    def _draw_hosts(self, order: torch.Generator) -> Tensor:
+        """(U,) long: all utterances in a drawn order; or of classes drawn evenly, any of each."""
+        count = len(self.utterances)
+        if not self._balanced:
+            return torch.randperm(count, generator=order)
+        of_class = torch.bincount(self._labels, minlength=self._classes)
+        chances = 1 / of_class[self._labels].double()  # a class in all has the chance of any other
+        return torch.multinomial(chances, count, replacement=True, generator=order)
 
     def _batch(self, indices: Tensor, spoken: "_Spoken") -> Batch:
         places = indices.tolist()
@@ -201,6 +221,21 @@ def derived_seed(seed: int, fold: int, purpose: str) -> int:
 
 
 def _mix(hosts: Batch, partners: Batch, mixup: MixupConfig, generator: torch.Generator) -> Batch:
+    parts = (
+        hosts.inputs,
+        hosts.lengths,
+        hosts.soft_labels,
+        partners.inputs,
+        partners.lengths,
+        partners.soft_labels,
+    )
+    if mixup.method == "mixup":
+        shares = draw_host_shares(
+            len(hosts.utterances), generator, probability=mixup.probability, alpha=mixup.alpha
+        )
+        applied = shares < 1
+        waveforms, soft_labels = apply_plain_mix(*parts, shares)
+        return _cut(hosts, partners, waveforms, soft_labels, applied)
     draw = draw_mix(
         hosts.lengths,
         partners.lengths,
@@ -210,18 +245,17 @@ def _mix(hosts: Batch, partners: Batch, mixup: MixupConfig, generator: torch.Gen
         snr_max_db=mixup.snr_max_db,
         max_share=mixup.max_share,
     )
-    parts = (
-        hosts.inputs,
-        hosts.lengths,
-        hosts.soft_labels,
-        partners.inputs,
-        partners.lengths,
-        partners.soft_labels,
-    )
     if mixup.method == "eam":
         waveforms, soft_labels = apply_energy_mix(*parts, draw)
         return Batch(waveforms, hosts.lengths, soft_labels, hosts.utterances)
     waveforms, soft_labels = apply_length_mix(*parts, draw)
-    lengths = mixed_lengths(hosts.lengths, partners.lengths, draw)
+    return _cut(hosts, partners, waveforms, soft_labels, draw.applied)
+
+
+def _cut(
+    hosts: Batch, partners: Batch, waveforms: Tensor, soft_labels: Tensor, applied: Tensor
+) -> Batch:
+    """Mixtures as long as the longer of each two, padded to the longest of them."""
+    lengths = mixed_lengths(hosts.lengths, partners.lengths, applied)
     width = int(lengths.max())
     return Batch(waveforms[:, :width], lengths, soft_labels, hosts.utterances)

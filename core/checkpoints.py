@@ -14,7 +14,8 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from core.config import ENCODERS, SAMPLE_RATE_HZ, EncoderConfig, Geometry, is_pretrained
+from core.config import SAMPLE_RATE_HZ, EncoderConfig
+from core.encoder_catalog import ENCODERS, Geometry, is_pretrained
 from core.schema import show, suggest
 
 Family = Literal["hubert", "wav2vec2", "wavlm", "whisper"]

@@ -5,12 +5,14 @@ earlier work, O = our own choice. Grids hold differences from these defaults, ne
 The defaults are the paper's full method, the last row of its Table 3.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from core.contradictions import contradictions
 from core.corpora.catalog import CORPORA
-from core.schema import ConfigError, Problem, build, flatten, nested, number, show, suggest
+from core.encoder_catalog import is_pretrained
+from core.schema import ConfigError, build, flatten, nested, number
 
 RECIPE_VERSION = 3
 """Raised whenever code changes what a config computes, so that old results are never mistaken."""
@@ -19,36 +21,7 @@ SAMPLE_RATE_HZ = 16_000  # P's encoders (WavLM, HuBERT) were trained at 16 kHz
 
 Term = Literal["kl", "center", "focal", "supcon"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Geometry:
-    """What must be known of an encoder before it is loaded."""
-
-    source: str  # the hub's name of the checkpoint, or "" for an encoder without weights
-    layers: int
-    features: int
-
-
-ENCODERS: dict[str, Geometry] = {
-    "wavlm-large": Geometry(source="microsoft/wavlm-large", layers=24, features=1024),
-    "wavlm-base": Geometry(source="microsoft/wavlm-base", layers=12, features=768),
-    "wavlm-base-plus": Geometry(source="microsoft/wavlm-base-plus", layers=12, features=768),
-    "hubert-large": Geometry(source="facebook/hubert-large-ll60k", layers=24, features=1024),
-    "hubert-base": Geometry(source="facebook/hubert-base-ls960", layers=12, features=768),
-    "wav2vec2-large": Geometry(source="facebook/wav2vec2-large-lv60", layers=24, features=1024),
-    "wav2vec2-base": Geometry(source="facebook/wav2vec2-base", layers=12, features=768),
-    "whisper-tiny": Geometry(source="openai/whisper-tiny", layers=4, features=384),
-    "whisper-base": Geometry(source="openai/whisper-base", layers=6, features=512),
-    "whisper-small": Geometry(source="openai/whisper-small", layers=12, features=768),
-    # O: trained from scratch, for the demo and for tests of the machinery.
-    "logmel-small": Geometry(source="", layers=2, features=48),
-    "logmel-base": Geometry(source="", layers=3, features=80),
-}
-
-
-def is_pretrained(name: str) -> bool:
-    """Whether an encoder of this name starts from weights."""
-    return name not in ENCODERS or ENCODERS[name].source != ""
+Colour = Literal["white", "pink", "brown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +48,11 @@ class EncoderConfig:
     normalise: bool = False
     # P says "pre-trained", batch 16 on 24 GB; C (LAM) trains all, C (SeeNet) all but the CNN.
     train: Literal["all", "transformer", "frozen"] = "transformer"
+    # O: 0, the weights themselves are trained. Else they stay, and to the attention's query and
+    # value projections B A alpha / rank is added, of which B and A alone are trained (Hu et al.
+    # 2022, LoRA, 4; rank 8 is among the best of their Table 6, alpha the first rank one tries).
+    lora_rank: int = number(0, 0, 1024)
+    lora_alpha: float = number(8.0, 0.0, 1e4, above=True)
 
     def read_layers(self, last: int) -> tuple[int, ...]:
         """Which layers' frames are read, of an encoder whose last layer is this one."""
@@ -106,17 +84,44 @@ class AugmentConfig:
     # O: the own one. Of several, 0.9, 1 and 1.1 by custom, each epoch draws one for each utterance;
     # tempo, pitch and formants move by it, as if somebody else spoke (Ko et al. 2015, 3.1).
     speeds: tuple[float, ...] = field(default=(1.0,), metadata={"range": (0.5, 2.0, False)})
+    # O: none. Else so many utterances get Gaussian noise, after mixing, at an SNR against their own
+    # power that is drawn evenly (Snyder et al. 2018, x-vectors, 3.3: 0 to 15 dB), of a colour drawn
+    # from these: power falls with frequency by its power of 0, 1 or 2.
+    noise_probability: float = number(0.0, 0.0, 1.0)
+    noise_snr_min_db: float = number(0.0, -60.0, 120.0)
+    noise_snr_max_db: float = number(15.0, -60.0, 120.0)
+    noise_colours: tuple[Colour, ...] = ("white",)
+    # O: none. Else SpecAugment (Park et al. 2019): so many masks an utterance, each over 0 to
+    # `frequency_width` neighbouring bands (theirs for LibriSpeech: 27 of 80; at most the 64 of the
+    # smallest spectrogram here) and over 0 to `time_share` of its own frames (Switchboard: 0.2).
+    frequency_masks: int = number(0, 0, 100)
+    frequency_width: int = number(27, 1, 64)
+    time_masks: int = number(0, 0, 100)
+    time_share: float = number(0.2, 0.0, 1.0, above=True)
+
+    @property
+    def disturbs(self) -> bool:
+        """Whether a batch is changed after it was made: by noise or by masks."""
+        return self.noise_probability > 0 or self.masks
+
+    @property
+    def masks(self) -> bool:
+        """Whether parts of the encoder's input are masked."""
+        return self.frequency_masks > 0 or self.time_masks > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixupConfig:
     """Mixing of two utterances and their labels, in training only."""
 
-    method: Literal["none", "lam", "eam"] = "eam"  # P §2.2
+    # P §2.2: eam; C (LAM): lam. mixup: plain, of Zhang et al. 2018.
+    method: Literal["none", "lam", "eam", "mixup"] = "eam"
     probability: float = number(0.5, 0.0, 1.0)  # C (LAM) 0.5; C (SeeNet) mixes every utterance
     snr_min_db: float = number(-5.0, -60.0, 60.0)  # P §2.2
     snr_max_db: float = number(10.0, -60.0, 60.0)  # P §2.2
     max_share: float = number(0.5, 0.0, 1.0, above=True)  # P §2.2: under half of the host
+    # Of Beta(alpha, alpha), from which plain mixup draws; Zhang et al. 2018, 3.1: 0.1 to 0.4
+    alpha: float = number(0.2, 0.0, 100.0, above=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +153,9 @@ class LossConfig:
     temperature: float = number(0.07, 0.0, 100.0, above=True)  # the group's later work; P: symbol
     normalise_frames: bool = True  # Khosla et al. 2020; P's Eq. 10 leaves it open
     projected_features: int = number(64, 1, 4096)  # P §3.2
+    # O: none; the share of the target that KL and focal see spread evenly over all classes, 0.1 by
+    # custom (Szegedy et al. 2016, 7).
+    label_smoothing: float = number(0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +178,11 @@ class TrainingConfig:
     precision: Literal["float32", "tf32", "bfloat16"] = "bfloat16"
     # O: a trial's threads on the CPU, which decide in what order sums round.
     threads: int = number(1, 1, 256)
+    # O: each utterance once an epoch. true: as many, each of a class drawn evenly and any of that
+    # class (Kang et al. 2020, "Decoupling representation and classifier", 3: class-balanced).
+    balanced: bool = False
+    # O: that of the encoder; else the rate of all but its pretrained weights, which decays alike.
+    head_learning_rate: float | None = number(None, 0.0, 10.0, above=True)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +197,9 @@ class EvaluationConfig:
     # O: as it was spoken. Of several, an utterance is heard at each, and the mean of its logits
     # decides: test-time augmentation (Krizhevsky et al. 2012, 4.1, by crops; here by speeds).
     speeds: tuple[float, ...] = field(default=(1.0,), metadata={"range": (0.5, 2.0, False)})
+    # O: none, all epochs are trained. Else a trial ends after so many in a row without a better UA
+    # on the held-out group; C (LAM) has 10, on validation WA.
+    patience: int | None = number(None, 1, 10_000)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +225,7 @@ class RunConfig:
         if config.corpus.name in CORPORA and not config.corpus.folds:
             scheme = CORPORA[config.corpus.name].default_scheme
             config = replace(config, corpus=replace(config.corpus, folds=scheme))
-        if problems := list(_contradictions(config)):
+        if problems := list(contradictions(config)):
             raise ConfigError(problems)
         return config
 
@@ -219,12 +235,13 @@ class RunConfig:
 
     @property
     def stores_frames(self) -> bool:
-        """Whether the encoder sees each utterance once, at each speed: frozen and unmixed.
+        """Whether the encoder sees each utterance once, at each speed: frozen and undisturbed.
 
-        A mixture is another one each epoch: where a setting mixes, a frozen encoder runs each time.
+        A mixture, noise or a mask is another one each epoch: with them a frozen encoder runs each
+        time.
         """
         frozen = self.encoder.train == "frozen" and is_pretrained(self.encoder.name)
-        return frozen and self.mixup.method == "none"
+        return frozen and self.mixup.method == "none" and not self.augment.disturbs
 
     @property
     def heard_speeds(self) -> tuple[float, ...]:
@@ -234,72 +251,3 @@ class RunConfig:
     def on_fold(self, fold: int, seed: int) -> "RunConfig":
         """The same setting on another fold and seed."""
         return replace(self, fold=fold, seed=seed)
-
-
-def _contradictions(config: RunConfig) -> Iterator[Problem]:
-    """What is wrong between settings that are each right alone."""
-    yield from _corpus_contradictions(config)
-    mixup, losses, geometry = config.mixup, config.losses, ENCODERS.get(config.encoder.name)
-    for key, speeds in (
-        ("augment.speeds", config.augment.speeds),
-        ("evaluation.speeds", config.evaluation.speeds),
-    ):
-        if not speeds or len(set(speeds)) < len(speeds) or any(round(s, 2) != s for s in speeds):
-            rule = "must hold one or more speeds once each, in whole hundredths"
-            yield Problem(key, f"{rule}, got {show(speeds)}")
-    if mixup.snr_min_db > mixup.snr_max_db:
-        text = f"must not exceed mixup.snr_max_db = {mixup.snr_max_db:g}, got {mixup.snr_min_db:g}"
-        yield Problem("mixup.snr_min_db", text, ("mixup.snr_max_db",))
-    if not losses.terms or len(set(losses.terms)) < len(losses.terms):
-        text = f"must name one or more terms once each, got {show(losses.terms)}"
-        yield Problem("losses.terms", text)
-    elif not {"kl", "focal"} & set(losses.terms):
-        rule = "must hold 'kl' or 'focal': nothing else trains the classifier"
-        yield Problem("losses.terms", f"{rule}, got {', '.join(losses.terms)}")
-    yield from _encoder_contradictions(config.encoder)
-    if geometry is None:
-        return
-    features, heads = config.encoder.frame_features(geometry.features), config.pooling.heads
-    if config.pooling.method == "flam" and features % heads:
-        text = f"must divide the {features} features of {config.encoder.name!r}, got {heads}"
-        yield Problem("pooling.heads", text, ("encoder.name", "pooling.method"))
-
-
-def _encoder_contradictions(encoder: EncoderConfig) -> Iterator[Problem]:
-    joined = encoder.join_layers
-    if len(set(joined)) < len(joined):
-        yield Problem("encoder.join_layers", f"must hold each layer once, got {show(joined)}")
-    for key, is_set in (
-        ("layer", encoder.layer is not None),
-        ("weigh_layers", encoder.weigh_layers),
-    ):
-        if joined and is_set:
-            text = "can't stand beside encoder.join_layers, which names the layers itself"
-            yield Problem(f"encoder.{key}", text, ("encoder.join_layers",))
-    if (geometry := ENCODERS.get(encoder.name)) is None:
-        return
-    named = {"join_layers": joined, "layer": () if encoder.layer is None else (encoder.layer,)}
-    for key, layers in named.items():
-        for layer in layers:
-            if layer > geometry.layers:
-                text = f"must lie in 0..{geometry.layers} for {encoder.name!r}, got {layer}"
-                yield Problem(f"encoder.{key}", text, ("encoder.name",))
-
-
-def _corpus_contradictions(config: RunConfig) -> Iterator[Problem]:
-    """A corpus of the catalog has known folds; any other brings its own, under a scheme's name."""
-    corpus = CORPORA.get(config.corpus.name)
-    if corpus is None and config.corpus.folds:
-        return
-    if corpus is None:
-        hint = suggest(config.corpus.name, CORPORA)
-        text = f"must be one of {', '.join(CORPORA)}, got {show(config.corpus.name)}{hint}"
-        yield Problem("corpus.name", text)
-    elif config.corpus.folds not in corpus.schemes:
-        rule = f"must be one of {', '.join(corpus.schemes)} for {corpus.name}"
-        hint = suggest(config.corpus.folds, corpus.schemes)
-        text = f"{rule}, got {show(config.corpus.folds)}{hint}"
-        yield Problem("corpus.folds", text, ("corpus.name",))
-    elif config.fold > (folds := corpus.schemes[config.corpus.folds].folds):
-        text = f"must lie in 1..{folds} for {corpus.name}, got {config.fold}"
-        yield Problem("fold", text, ("corpus.name", "corpus.folds"))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core import lora
 from core.checkpoints import (
     CheckpointError,
     fetch,
@@ -18,7 +19,9 @@ from core.checkpoints import (
     geometry,
     open_checkpoint,
 )
-from core.config import EncoderConfig, is_pretrained
+from core.config import EncoderConfig
+from core.encoder_catalog import is_pretrained
+from core.masking import MaskDraw
 from core.spectrogram import mask_up_to
 
 __all__ = ["CheckpointError", "Encoder", "build_encoder", "fetch", "fingerprint", "geometry"]
@@ -58,7 +61,9 @@ class Encoder(nn.Module):
         """As `nn.Module.train`, but a frozen encoder always evaluates: it has no dropout."""
         return super().train(mode and self.trained != "frozen")
 
-    def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, waveforms: Tensor, waveform_lengths: Tensor, masks: MaskDraw | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode a padded batch.
 
         An utterance shorter than 25 ms is taken as if zeros followed it up to there.
@@ -66,6 +71,7 @@ class Encoder(nn.Module):
         Args:
             waveforms: (B, N) float32 at 16 kHz. Beyond the lengths anything may stand.
             waveform_lengths: (B,) long, samples, at least 1.
+            masks: What the front end hides: of its spectrogram, or of the frames it gives.
         Returns:
             Frames (B, T, D) float, and their mask (B, T) bool: True on real frames, at least one
             each.
@@ -76,7 +82,7 @@ class Encoder(nn.Module):
         waveforms = waveforms.masked_fill(~real, 0.0)
         wants_grad = torch.is_grad_enabled()
         with torch.set_grad_enabled(wants_grad and self.trained == "all"):
-            frames, frame_mask = self.front_end(waveforms, waveform_lengths)
+            frames, frame_mask = self.front_end(waveforms, waveform_lengths, masks)
         with torch.set_grad_enabled(wants_grad and self.trained != "frozen"):
             every_layer = self.transformer(frames, frame_mask)  # L + 1 times (B, T, D)
         read = [every_layer[layer] for layer in self.readout.layers]
@@ -167,8 +173,11 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     nothing. An encoder without weights has no front end worth keeping, so there `transformer`
     trains all, and `frozen` leaves a random network.
 
-    Layer dropping and the masking of SpecAugment are off (O: the paper names neither, and mixup is
-    the augmentation under study); dropout is the checkpoint's.
+    Layer dropping is off, and the checkpoint's own masking (O: the paper names neither, and mixup
+    is the augmentation under study; `augment` has masks for all families). Dropout is the
+    checkpoint's.
+
+    With a `lora_rank` all weights stay as they are, and additions to them are trained.
 
     `weigh_layers` gives a learned average over the layers 0 to k instead, `join_layers` those that
     it names side by side, `normalise` a layer norm without weights of each.
@@ -195,6 +204,8 @@ def build_encoder(config: EncoderConfig) -> Encoder:
         from core import selfsupervised
 
         front_end, transformer = selfsupervised.build(checkpoint, layers)
+    if config.lora_rank:
+        lora.adapt(transformer, config.lora_rank, config.lora_alpha)
     features = config.frame_features(shape.features)
     return Encoder(front_end, transformer, features, layers, trained, readout)
 

@@ -24,8 +24,10 @@ from torch import Tensor
 
 from core.checkpoints import Checkpoint, CheckpointError, open_checkpoint
 from core.classifier import Classifier
-from core.config import SAMPLE_RATE_HZ, is_pretrained
+from core.config import SAMPLE_RATE_HZ
+from core.encoder_catalog import is_pretrained
 from core.kept_model import KeptModel, ModelError, read_model, write_model
+from core.lora import additions
 from core.schema import cut
 from core.weights import load_weights, without_weights
 
@@ -111,7 +113,7 @@ def exported_classifier(folder: Path, device: torch.device) -> Classifier:
     model = read_model(folder / HEAD)
     try:
         if is_pretrained(model.config.encoder.name):
-            encoder = replace(model.config.encoder, name=os.fspath(folder))
+            encoder = replace(model.config.encoder, name=os.fspath(folder), lora_rank=0)
             return Classifier(model, encoder, device, elsewhere=OF_THE_ENCODER)
         whole = model.tensors | _own_encoder(folder / ENCODER)
         return Classifier(replace(model, tensors=whole), model.config.encoder, device)
@@ -128,6 +130,9 @@ def _write_stock(model: KeptModel, trained: Mapping[str, Tensor], folder: Path) 
     stock = _stock_model(checkpoint)
     weights = stock.state_dict()
     names = STOCK_NAMES["whisper" if is_whisper else "self-supervised"]
+    if rank := model.config.encoder.lora_rank:  # weights and what was trained beside them, as one
+        added = additions(trained, rank, model.config.encoder.lora_alpha)
+        trained = {name: weights[_stock_name(name, names)] + by for name, by in added.items()}
     for name, tensor in trained.items():
         known = _stock_name(name, names)
         if known not in weights or weights[known].shape != tensor.shape:

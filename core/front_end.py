@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.masking import MaskDraw, hide
 from core.spectrogram import mask_up_to
 
 FRAME_STEP_SAMPLES = 320  # 20 ms, as all published checkpoints have it
@@ -36,7 +37,9 @@ class FrontEnd(nn.Module):
             stride, width = block.conv.stride[0], block.conv.kernel_size[0]
             self.span_samples = (self.span_samples - 1) * stride + width
 
-    def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, waveforms: Tensor, waveform_lengths: Tensor, masks: MaskDraw | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Waveforms (B, N), zero beyond their lengths, to frames (B, T, channels) and a mask."""
         if self.standardised:
             waveforms = standardise(waveforms, waveform_lengths)
@@ -49,7 +52,8 @@ class FrontEnd(nn.Module):
             layers = [Convolution.of(block, dtype) for block in self.convolutions]
             pass_through = self._together if waveforms.is_cuda else self._one_by_one
             frames = pass_through(layers, waveforms, lengths, total)
-        return frames, mask_up_to(counts, total)
+        frame_mask = mask_up_to(counts, total)
+        return hide(frames, frame_mask, masks), frame_mask
 
     def _count(self, samples: Any) -> Any:
         """Frames whose spans lie within so many samples."""

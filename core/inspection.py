@@ -13,7 +13,13 @@ from core.clips import Clips, Inputs
 from core.config import MixupConfig, RunConfig
 from core.corpora.utterance import Utterance
 from core.devices import computing
-from core.mixup import apply_energy_mix, apply_length_mix, draw_mix
+from core.mixup import (
+    apply_energy_mix,
+    apply_length_mix,
+    apply_plain_mix,
+    draw_host_shares,
+    draw_mix,
+)
 from core.model import EmotionModel
 from core.pooling import Flam
 
@@ -101,7 +107,7 @@ def mix(
         ValueError: the setting mixes nothing.
     """
     if mixup.method == "none":
-        raise ValueError("mixing examples need mixup.method lam or eam, got none")
+        raise ValueError("mixing examples need mixup.method lam, eam or mixup, got none")
     hosts, partners = (
         torch.from_numpy(np.array(clips.read(each.name)))[None] for each in (host, partner)
     )  # (1, N), (1, M)
@@ -118,9 +124,12 @@ def mix(
     # Two classes of their own, so that lambda can be read off even where both share their class.
     own, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     by_energy = mixup.method == "eam"
-    mixture, label = (apply_energy_mix if by_energy else apply_length_mix)(
-        hosts, host_lengths, own, partners, partner_lengths, other, draw
-    )
+    parts = (hosts, host_lengths, own, partners, partner_lengths, other)
+    if mixup.method == "mixup":
+        shares = draw_host_shares(1, generator, probability=1.0, alpha=mixup.alpha)
+        mixture, label = apply_plain_mix(*parts, shares)
+    else:
+        mixture, label = (apply_energy_mix if by_energy else apply_length_mix)(*parts, draw)
     spans = [(0, int(host_lengths)), (0, int(partner_lengths))]
     if by_energy:
         starts = (int(draw.host_starts), int(draw.partner_starts))

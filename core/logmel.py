@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.attention import attend
+from core.masking import MaskDraw, hide
 from core.spectrogram import MelSpectrogram, count_mel_frames, mask_up_to
 
 BANDS = 64
@@ -32,11 +33,14 @@ class FrontEnd(nn.Module):
             for channels in (BANDS, features)
         )
 
-    def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, waveforms: Tensor, waveform_lengths: Tensor, masks: MaskDraw | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Waveforms (B, N), zero beyond their lengths, to frames (B, T, D) and their mask."""
         log_power = self.spectrogram(waveforms).clamp_min(FLOOR).log10()  # (B, M, bands)
         frame_mask = mask_up_to(count_mel_frames(waveform_lengths), log_power.shape[1])
         frames = (log_power + 4.0) / 2.0  # about zero mean and unit variance for speech
+        frames = hide(frames, frame_mask, masks)
         frames = frames.masked_fill(~frame_mask.unsqueeze(-1), 0.0).transpose(1, 2)  # (B, bands, M)
         for convolution in self.convolutions:
             frame_mask = frame_mask[:, ::2]

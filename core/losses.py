@@ -15,6 +15,19 @@ from torch import Tensor
 from core.pairs import log_sum_exp_of_others
 
 
+def smoothed(soft_labels: Tensor, smoothing: float) -> Tensor:
+    """Spread a share of each target evenly over all classes, its own included.
+
+    Args:
+        soft_labels: (B, C) float. Each row sums to 1.
+        smoothing: In 0..1; 0 changes nothing.
+    Returns:
+        (B, C) float. Each row sums to 1.
+    Source: Szegedy et al. 2016, 7.
+    """
+    return (1 - smoothing) * soft_labels + smoothing / soft_labels.shape[1]
+
+
 def kl_divergence(logits: Tensor, soft_labels: Tensor) -> Tensor:
     """Kullback-Leibler divergence of the prediction from the soft label, 0 log 0 being 0.
 

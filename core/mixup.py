@@ -1,4 +1,4 @@
-"""Mix each utterance with a partner: energy-adaptive (EAM) and label-adaptive (LAM) mixup.
+"""Mix each utterance with a partner: energy-adaptive (EAM), label-adaptive (LAM), plain mixup.
 
 Drawing what to mix needs a generator and is kept apart from mixing, which is a pure function of
 its inputs. The paper's letters: i host, j partner, s_i `host_starts`, s_j `partner_starts`,
@@ -173,13 +173,72 @@ def apply_length_mix(
     return mixtures, _blend(soft_labels, partner_labels, mix_ratio)
 
 
-def mixed_lengths(waveform_lengths: Tensor, partner_lengths: Tensor, draw: MixDraw) -> Tensor:
-    """Real samples of each utterance after `apply_length_mix`: (B,) long.
+def draw_host_shares(
+    utterances: int, generator: torch.Generator, *, probability: float, alpha: float
+) -> Tensor:
+    """Draw what share of a plain mixture is the host's, one where it is not mixed.
+
+    Each utterance takes two numbers from the generator, mixed or not.
+
+    Args:
+        utterances: B.
+        alpha: Above 0; of Beta(alpha, alpha).
+    Returns:
+        (B,) float in 0..1, on the CPU.
+    Source: Zhang et al. 2018, Eq. 1; a probability beside it is O, as for the others.
+    """
+    from scipy.special import betaincinv  # here: few settings need it
+
+    uniform = torch.rand((utterances, 2), generator=generator, dtype=torch.float64)
+    quantile, applied = uniform.unbind(1)
+    shares = torch.from_numpy(betaincinv(alpha, alpha, quantile.numpy()))
+    return torch.where(applied < probability, shares, 1.0).float()
+
+
+def apply_plain_mix(
+    waveforms: Tensor,
+    waveform_lengths: Tensor,
+    soft_labels: Tensor,
+    partners: Tensor,
+    partner_lengths: Tensor,
+    partner_labels: Tensor,
+    host_shares: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Add host and partner whole, each by its share, and their labels by the same (mixup).
+
+    Over the length that both have they sound together. Beyond it the longer goes on alone, at its
+    own share, as if silence followed the shorter: take the new lengths from `mixed_lengths`.
+
+    Args:
+        waveforms: (B, N) float. Hosts; what lies beyond a host's length is ignored.
+        waveform_lengths: (B,) long.
+        soft_labels: (B, C) float. Each row sums to 1.
+        partners: (B, M) float. M may differ from N.
+        partner_lengths: (B,) long.
+        partner_labels: (B, C) float.
+        host_shares: (B,) float in 0..1, lambda; one leaves an utterance and its label as they are.
+    Returns:
+        (B, max(N, M)) float, zero beyond each row's mixed length; (B, C) float.
+    Source: Zhang et al. 2018, 2. What to do beyond the shorter is O, as `apply_length_mix`.
+    """
+    width = max(waveforms.shape[1], partners.shape[1])
+    hosts = _silence_padding(waveforms, waveform_lengths, width)
+    guests = _silence_padding(partners, partner_lengths, width)
+    shares = host_shares.to(waveforms.dtype).unsqueeze(1)  # (B, 1)
+    mixtures = shares * hosts + (1 - shares) * guests
+    return mixtures, _blend(soft_labels, partner_labels, 1 - host_shares)
+
+
+def mixed_lengths(waveform_lengths: Tensor, partner_lengths: Tensor, applied: Tensor) -> Tensor:
+    """Real samples of each utterance after `apply_length_mix` or `apply_plain_mix`: (B,) long.
 
     `apply_energy_mix` changes no length.
+
+    Args:
+        applied: (B,) bool. Which are mixed.
     """
     longer = torch.maximum(waveform_lengths, partner_lengths)
-    return torch.where(draw.applied, longer, waveform_lengths)
+    return torch.where(applied, longer, waveform_lengths)
 
 
 def _silence_padding(waveforms: Tensor, lengths: Tensor, width: int) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from core.config import RunConfig
 from core.encoders import build_encoder, stored_frames
+from core.masking import MaskDraw
 from core.pooling import build_pooling
 from core.standardising import Standardiser
 
@@ -46,26 +47,30 @@ class EmotionModel(nn.Module):
         with_frames = "supcon" in config.losses.terms
         self.project_frames = nn.Linear(features, projected) if with_frames else None
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Outputs:
+    def forward(self, inputs: Tensor, lengths: Tensor, masks: MaskDraw | None = None) -> Outputs:
         """Classify a padded batch.
 
         Args:
             inputs: Waveforms (B, N) float32 at 16 kHz, or a frozen encoder's stored frames
                 (B, T, D) or (B, T, L + 1, D).
             lengths: (B,) long, samples or frames.
+            masks: What of waveforms' spectrograms or frames is hidden from the encoder.
         """
-        utterances, refined, frame_mask = self.pool(inputs, lengths)
+        utterances, refined, frame_mask = self.pool(inputs, lengths, masks)
         if self.standardiser is not None:
             utterances = self.standardiser(utterances)
         embeddings = self.project(utterances)  # (B, d)
         projected = self.project_frames(refined) if self.project_frames else None  # (B, T, d)
         return Outputs(self.classify(embeddings), embeddings, projected, frame_mask)
 
-    def pool(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def pool(
+        self, inputs: Tensor, lengths: Tensor, masks: MaskDraw | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Aggregate a padded batch, as `forward` has it.
 
         Returns:
             Utterances (B, D), refined frames (B, T, D) and the frames' mask (B, T).
         """
-        frames, frame_mask = self.encoder(inputs, lengths)
+        hidden = () if masks is None else (masks,)
+        frames, frame_mask = self.encoder(inputs, lengths, *hidden)
         return *self.pooling(frames, frame_mask), frame_mask

@@ -21,13 +21,14 @@ def terms_of(
         () float each.
     """
     labels, logits = batch.labels, outputs.logits.float()
+    targets = losses.smoothed(batch.soft_labels, constants.label_smoothing)
     computed: dict[str, Tensor] = {}
     for term in constants.terms:
         match term:
             case "kl":
-                computed[term] = losses.kl_divergence(logits, batch.soft_labels)
+                computed[term] = losses.kl_divergence(logits, targets)
             case "focal":
-                computed[term] = losses.focal(logits, batch.soft_labels, constants.focal_gamma)
+                computed[term] = losses.focal(logits, targets, constants.focal_gamma)
             case "center":
                 computed[term] = losses.center(outputs.embeddings.float(), labels, centers)
             case "supcon":

@@ -1,7 +1,7 @@
 """Training one model on one fold, an epoch at a time, without ever seeing the test fold."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
@@ -9,15 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from core import losses, micro_batches
+from core.augmentation import disturbed, draws_of
 from core.batches import Batch, Batcher, derived_generator, derived_seed
 from core.clips import Inputs
-from core.config import RunConfig, TrainingConfig
+from core.config import RunConfig
 from core.corpora.utterance import Utterance
 from core.devices import computing
 from core.metrics import Scores, score
 from core.model import EmotionModel, Outputs
 from core.nonfinite import TrainingError, refuse_nonfinite_logits, refuse_nonfinite_losses
 from core.objective import terms_of
+from core.optimisers import Schedule, optimisers
 from core.prefetch import on_device
 from core.result import EpochMetrics, Prediction
 from core.standardising import standardise
@@ -69,11 +71,12 @@ class Trainer:
         self.centers = nn.Parameter(
             torch.randn(len(classes), config.losses.projected_features).to(device)
         )
-        self._optimiser, self._center_optimiser = _optimisers(
-            config.training, self.model, self.centers
-        )
+        trained = optimisers(config.training, self.model, self.centers)
+        self._optimiser, self._center_optimiser = trained
+        self._schedule = Schedule(config.training, trained)
+        self._draws = (*DRAWS, *draws_of(config.augment))
         self._generators = global_generators(device) | {
-            purpose: derived_generator(config.seed, config.fold, purpose) for purpose in DRAWS
+            purpose: derived_generator(config.seed, config.fold, purpose) for purpose in self._draws
         }
         self._train = Batcher(train, inputs, classes, config.training, config.augment.speeds)
         self._validation = Batcher(validation, inputs, classes, config.training)
@@ -86,8 +89,10 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether every epoch has been trained."""
-        return self.epoch >= self.config.training.epochs
+        """Whether every epoch has been trained, or enough without a better one."""
+        patience = self.config.evaluation.patience
+        is_stuck = patience is not None and self.epoch - self.best_epoch >= patience
+        return is_stuck or self.epoch >= self.config.training.epochs
 
     @cached_property
     def loss_weights(self) -> dict[str, float]:
@@ -96,11 +101,10 @@ class Trainer:
         if constants.weighting == "fixed":
             return {term: getattr(constants, f"{term}_weight") for term in constants.terms}
         # Copies of the generators: the batches measured here are those that training then sees.
-        copies = (self._generators[name].clone_state() for name in DRAWS)
+        copies = {name: self._generators[name].clone_state() for name in self._draws}
         initial = []
         self.model.eval()
-        drawn = self._train.shuffled(self.config.mixup, *copies)
-        first = islice(drawn, constants.calibration_batches)
+        first = islice(self._drawn(copies), constants.calibration_batches)
         with torch.no_grad(), on_device(first, self.device) as batches:
             for batch in batches:
                 outputs = micro_batches.forward(self._forward, batch, self._micro_batch)
@@ -119,7 +123,7 @@ class Trainer:
         weights = self.loss_weights  # here, since calibrating is no part of the first epoch
         started = time.perf_counter()
         self.epoch += 1
-        rate = self._set_learning_rates()
+        rate = self._schedule.set_epoch(self.epoch)
         mean_losses = self._train_batches(weights, steps)
         validation = None
         if self._validation.utterances:
@@ -215,8 +219,7 @@ class Trainer:
         terms = self.config.losses.terms
         names: list[tuple[Utterance, ...]] = []
         rows: list[Tensor] = []
-        draws = (self._generators[name] for name in DRAWS)
-        drawn = islice(self._train.shuffled(self.config.mixup, *draws), steps)
+        drawn = islice(self._drawn(self._generators), steps)
         with on_device(drawn, self.device) as batches:
             for batch in batches:
                 self._optimiser.zero_grad(set_to_none=True)
@@ -229,6 +232,12 @@ class Trainer:
         history = torch.stack(rows).cpu().double()  # (steps, 1 + terms)
         refuse_nonfinite_losses(history, ("total", *terms), names, self.epoch)
         return dict(zip(("total", *terms), history.mean(0).tolist(), strict=True))
+
+    def _drawn(self, generators: Mapping[str, torch.Generator]) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        draws = (generators[name] for name in DRAWS)
+        batches = self._train.shuffled(self.config.mixup, *draws)
+        return disturbed(batches, self.config.augment, generators)
 
     def _judge(self) -> Scores:
         scores = scores_of(self.predict(self._validation), self._classes)
@@ -255,7 +264,8 @@ class Trainer:
 
     def _forward(self, batch: Batch) -> Outputs:
         with computing(self.device, self.config.training.precision):
-            return self.model(batch.inputs, batch.lengths)
+            hidden = () if batch.masks is None else (batch.masks,)
+            return self.model(batch.inputs, batch.lengths, *hidden)
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor of `state`. Names, types and shapes are the same from the start."""
@@ -271,31 +281,8 @@ class Trainer:
             **prefixed("generator", states),
         }
 
-    def _set_learning_rates(self) -> float:
-        """P §3.2: times 7/8 after each epoch, until the 20th."""
-        training = self.config.training
-        factor = training.decay ** (min(self.epoch, training.decay_epochs) - 1)
-        for optimiser, rate in (
-            (self._optimiser, training.learning_rate),
-            (self._center_optimiser, training.center_learning_rate),
-        ):
-            for group in optimiser.param_groups:
-                group["lr"] = rate * factor
-        return training.learning_rate * factor
-
 
 def scores_of(predictions: Sequence[Prediction], classes: int) -> Scores:
     """WA, UA and confusion of predictions that carry their labels."""
     labels = [prediction.label for prediction in predictions]
     return score(labels, [prediction.predicted for prediction in predictions], classes)
-
-
-def _optimisers(
-    training: TrainingConfig, model: nn.Module, centers: nn.Parameter
-) -> tuple[torch.optim.Adam, torch.optim.Adam]:
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    betas = (training.beta1, training.beta2)
-    return (
-        torch.optim.Adam(trainable, training.learning_rate, betas, training.epsilon, fused=True),
-        torch.optim.Adam([centers], training.center_learning_rate, betas, training.epsilon),
-    )

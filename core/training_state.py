@@ -6,11 +6,13 @@ Tensors go by dotted names: `model.classify.bias`, `optimiser.0.exp_avg`, `gener
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from core.config import EncoderConfig, RunConfig, is_pretrained
+from core.config import EncoderConfig, RunConfig
+from core.encoder_catalog import is_pretrained
 from core.result import EpochMetrics, Prediction
 from core.snapshots import SnapshotError
 
@@ -93,7 +95,7 @@ def moments(optimiser: torch.optim.Adam) -> dict[str, Tensor]:
 
     Zero where a parameter has seen no gradient yet, as Adam itself starts.
     """
-    (parameters,) = (entry["params"] for entry in optimiser.param_groups)
+    parameters = _parameters(optimiser)
     found: dict[str, Tensor] = {}
     for number, parameter in enumerate(parameters):
         unseen = parameter.new_zeros(()).expand_as(parameter)  # takes no memory
@@ -105,7 +107,7 @@ def moments(optimiser: torch.optim.Adam) -> dict[str, Tensor]:
 
 def restore_moments(optimiser: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
     """Give Adam copies of what `moments` gave."""
-    (parameters,) = (entry["params"] for entry in optimiser.param_groups)
+    parameters = _parameters(optimiser)
     copies = {}
     for number, parameter in enumerate(parameters):
         # Adam itself moves the step to where it wants it; without `fused` that is the CPU.
@@ -116,6 +118,11 @@ def restore_moments(optimiser: torch.optim.Adam, tensors: Mapping[str, Tensor]) 
         }
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": copies, "param_groups": groups})
+
+
+def _parameters(optimiser: torch.optim.Adam) -> list[Any]:
+    """Of all its groups, as Adam itself numbers them."""
+    return [item for group in optimiser.param_groups for item in group["params"]]
 
 
 def refuse_progress(progress: Progress, config: RunConfig, holds_out: bool) -> None:

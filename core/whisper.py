@@ -16,6 +16,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from core.attention import additive_mask, kernel
 from core.checkpoints import Checkpoint
 from core.config import SAMPLE_RATE_HZ
+from core.masking import MaskDraw, hide
 from core.spectrogram import HOP_SAMPLES, MelSpectrogram, count_mel_frames, mask_up_to
 from core.weights import load_weights, without_weights
 
@@ -51,12 +52,15 @@ class FrontEnd(nn.Module):
         self.conv2 = network.conv2
         self.max_samples = 2 * HOP_SAMPLES * network.max_source_positions
 
-    def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, waveforms: Tensor, waveform_lengths: Tensor, masks: MaskDraw | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Waveforms (B, N), zero beyond their lengths, to frames (B, T, D) and their mask."""
         if waveforms.shape[1] > self.max_samples:
             self._refuse_long(waveform_lengths)
             waveforms = waveforms[:, : self.max_samples]
         log_mel, mel_mask = self.log_mel(waveforms, waveform_lengths)
+        log_mel = hide(log_mel, mel_mask, masks)
         frames = functional.gelu(self.conv1(log_mel.transpose(1, 2)))  # (B, D, M)
         frames = frames.masked_fill(~mel_mask.unsqueeze(1), 0.0)
         frames = functional.gelu(self.conv2(frames)).transpose(1, 2)  # (B, T, D)

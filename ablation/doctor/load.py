@@ -9,9 +9,10 @@ from ablation.grid import Cell, Grid
 from ablation.options import Options
 from ablation.plan import Wanted, slots_of
 from core.checkpoints import CheckpointError, geometry
-from core.config import SAMPLE_RATE_HZ, EncoderConfig, Geometry, RunConfig, is_pretrained
+from core.config import SAMPLE_RATE_HZ, EncoderConfig, RunConfig
 from core.corpora.catalog import CORPORA
 from core.corpora.corpus import Corpus
+from core.encoder_catalog import Geometry, is_pretrained
 
 FLOAT_BYTES = 4  # weights, gradients, Adam's moments and the store's samples are float32
 HALF_BYTES = 2  # stored frames are float16

@@ -14,10 +14,11 @@ from core.checkpoints import (
     geometry,
     open_checkpoint,
 )
-from core.config import ENCODERS, EncoderConfig, PoolingConfig, is_pretrained
+from core.config import EncoderConfig, PoolingConfig
 from core.corpora.catalog import CORPORA
 from core.corpora.corpus import Corpus
 from core.corpora.utterance import CorpusError
+from core.encoder_catalog import ENCODERS, is_pretrained
 
 ANSWER_S = 5.0
 SHOWN_DIFFERENCES = 3  # O: the verb `check` names them all

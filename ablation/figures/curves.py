@@ -20,10 +20,11 @@ def curves_figure(
 ) -> "Figure":
     """Draw the losses on a logarithmic scale and, where there are any, UA in percent below.
 
-    A line is the mean over runs, its band reaches from the lowest to the highest run.
+    A line is the mean over runs, its band reaches from the lowest to the highest run, both of those
+    that got so far.
 
     Args:
-        losses: (R, E) each, runs by epochs; "total" is drawn in ink.
+        losses: (R, E) each, runs by epochs, nan where a run had stopped; "total" is drawn in ink.
         rates: (R, E) each in 0..1, named by what they were measured on; may be empty.
         title: Above the picture; "" for none.
     Raises:
@@ -65,7 +66,7 @@ def _draw(axes: "Axes", curves: Mapping[str, ArrayLike], colours: Sequence[str])
         marker = "o" if len(epochs) == 1 else None
         axes.plot(
             epochs,
-            runs.mean(0),
+            np.nanmean(runs, 0),
             color=colour,
             linewidth=wide,
             dashes=() if not index else _dashes(index),
@@ -74,7 +75,12 @@ def _draw(axes: "Axes", curves: Mapping[str, ArrayLike], colours: Sequence[str])
         )
         if len(runs) > 1:
             axes.fill_between(
-                epochs, runs.min(0), runs.max(0), color=colour, alpha=_BAND, linewidth=0
+                epochs,
+                np.nanmin(runs, 0),
+                np.nanmax(runs, 0),
+                color=colour,
+                alpha=_BAND,
+                linewidth=0,
             )
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.8)
 

@@ -98,3 +98,13 @@ def test_another_encoder_or_corpus_tells_nothing():
 )
 def test_trials_end_when_the_last_does(trials, slots, end):
     assert makespan(trials, slots) == end
+
+
+def test_a_kind_that_was_noted_before_there_were_more_settings_is_still_that_kind():
+    config = RunConfig.from_dict({})
+    assert kind_of(config) == (
+        "mixed|supcon|frozen=transformer|layer=None|weighed=False|crop=6.25|precision=bfloat16|"
+        "batch=16|threads=1|selection=last|oracle=False|eam|flam|kl+center+focal+supcon|calibrated"
+    )
+    adapted = RunConfig.from_dict({"encoder.lora_rank": 8})
+    assert kind_of(adapted) == f"{kind_of(config)}|lora=8"

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from math import nan
 
 import pytest
 
 from ablation.archive import Archive
 from ablation.courses import Course, read_courses, stacked
+from ablation.figures.curves import curves_figure
 from ablation.report import summarise_grid
 from ablation.scores import FoldScore
 from tests.ablation.stand_ins import grid_of, metrics_of, result_of
@@ -28,6 +30,13 @@ def test_runs_are_stacked_and_a_rate_that_one_of_them_lacks_is_left_out():
     losses, rates = stacked([Course.from_result(result_of()), Course.from_result(other)])
     assert losses["total"].tolist() == [[1.5, 1.25], [1.5, 1.5]]
     assert rates == {}
+
+
+def test_a_run_that_stopped_early_is_filled_up_to_the_longest():
+    short = replace(result_of(fold=2), history=(metrics_of(1),))
+    losses, rates = stacked([Course.from_result(result_of()), Course.from_result(short)])
+    assert losses["total"].tolist() == [[1.5, 1.25], [1.5, pytest.approx(nan, nan_ok=True)]]
+    assert curves_figure(losses, rates, "").axes[0].lines[0].get_ydata().tolist() == [1.5, 1.25]
 
 
 @pytest.fixture

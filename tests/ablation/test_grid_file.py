@@ -224,7 +224,7 @@ RESERVED = "is set by `corpora`, the folds and `seeds`, not here"
         ("base: 3\n" + SMALL, "line 1: base: must be a mapping of settings, found 3"),
         (
             "base:\n  mixup: eam\n" + SMALL,
-            "line 2: base.mixup: is a group of settings; give one of max_share, method, "
+            "line 2: base.mixup: is a group of settings; give one of alpha, max_share, method, "
             "probability, snr_max_db, snr_min_db",
         ),
         (
@@ -233,7 +233,7 @@ RESERVED = "is set by `corpora`, the folds and `seeds`, not here"
         ),
         (
             "base:\n  mixup.method:\n" + SMALL,
-            "line 2: base.mixup.method: must be one of none, lam, eam, got nothing",
+            "line 2: base.mixup.method: must be one of none, lam, eam, mixup, got nothing",
         ),
         ("base:\n  seed: 3\n" + SMALL, f"line 2: base.seed: {RESERVED}"),
         ("base:\n  corpus: savee\n" + SMALL, f"line 2: base.corpus: {RESERVED}"),
@@ -340,7 +340,7 @@ def test_every_problem_of_a_file_is_told_at_once(refusal):
         "line 3: seeds: must be a count in 1..1000 or a list of different whole numbers from 0, "
         "found 'none'",
         "line 5: base.training.epochs: must lie in 1..10000, got 0",
-        "line 8: rows[0].mixup.method: must be one of none, lam, eam, got 'eem'; "
+        "line 8: rows[0].mixup.method: must be one of none, lam, eam, mixup, got 'eem'; "
         "did you mean 'eam'?",
         "line 9: rows[1].name: 'a' stands twice",
     ]

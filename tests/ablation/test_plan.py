@@ -134,6 +134,17 @@ def test_no_line_is_wider_than_the_terminal(figures, lines_of, name, width):
     assert max(map(len, lines_of(grid, width))) <= width
 
 
+def test_trials_that_may_stop_early_have_at_most_their_epochs(grid_of, lines_of):
+    waiting = TWO.replace("10}", "10, evaluation.patience: 3}\nselection: validation")
+    assert ", at most 10 epochs, selection validation." in lines_of(grid_of(waiting))[1]
+
+
+def test_a_list_of_values_is_told_without_brackets(grid_of, lines_of):
+    lines = lines_of(grid_of(TWO.replace("mixup.method: lam", "augment.speeds: [0.9, 1]")))
+    assert lines[3] == "row  speeds    to run"
+    assert lines[5:7] == ["one  1.0       4 of 4", "two  0.9, 1.0  4 of 4"]
+
+
 def test_what_all_rows_share_is_said_once(grid_of, lines_of):
     lines = lines_of(grid_of(TWO.replace("savee", "{name: ravdess, folds: emobox}")))
     assert lines == [

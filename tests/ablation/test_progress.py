@@ -1,11 +1,14 @@
 import io
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from ablation import progress
 from ablation.progress import Display, bar, clock
+from core.config import RunConfig
+from core.schema import flatten
 from tests.ablation.stand_ins import metrics_of, result_of, trial_of
 
 RUN = "0123456789ab"
@@ -38,6 +41,17 @@ def test_a_finished_fold_is_one_line_with_its_figures():
     display.trial_started(RUN)
     display.trial_finished(RUN)
     assert out.getvalue() == f"{RUN}  plain  fold 1/4  seed 0  WA 0.750  UA 0.750  epoch 2/2  4s\n"
+
+
+def test_a_fold_that_stopped_early_says_when():
+    result = result_of()
+    waiting = RunConfig.from_dict(
+        flatten(result.config.to_dict())
+        | {"training.epochs": 9, "evaluation.selection": "validation", "evaluation.patience": 1}
+    )
+    display, out = display_of(lambda _: replace(result, config=waiting, best_epoch=1))
+    display.trial_finished(RUN)
+    assert out.getvalue().endswith("  epoch 1/9, stopped after 2  4s\n")
 
 
 def test_a_long_line_is_not_broken_on_a_narrow_terminal():

@@ -40,8 +40,8 @@ def dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that draws from torch's global generator as it trains, as WavLM does."""
 
     class WithDropout(EmotionModel):
-        def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> Any:
+        def forward(self, waveforms: Tensor, waveform_lengths: Tensor, *masks: Any) -> Any:
             dropped = functional.dropout(waveforms, 0.2, self.training)
-            return super().forward(dropped, waveform_lengths)
+            return super().forward(dropped, waveform_lengths, *masks)
 
     monkeypatch.setattr(core.trainer, "EmotionModel", WithDropout)

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -21,10 +22,11 @@ from core.batches import (
 from core.clips import Clips, at_speed, loud_extent, to_peak
 from core.config import SAMPLE_RATE_HZ, AudioConfig, MixupConfig, TrainingConfig
 from core.corpora.utterance import Utterance
+from core.masking import MaskDraw
 from core.store import AudioStore, build_store
 from tests.core.small_speech import MemoryStore, utterance
 
-METHODS = ("none", "lam", "eam")
+METHODS = ("none", "lam", "eam", "mixup")
 UNTOUCHED = AudioConfig(normalise="none")
 
 
@@ -545,3 +547,49 @@ def test_batches_of_sped_utterances_are_still_of_similar_length():
     padded = sum(batch.inputs.numel() for batch in sped(batcher, 3))
     real = sum(int(batch.lengths.sum()) for batch in sped(batcher, 3))
     assert padded / real < 1.08  # in a drawn order, four of three lengths: 1.15
+
+
+SKEWED = ["a"] * 32 + ["b"] * 6 + ["c"] * 2
+
+
+def test_balanced_training_draws_every_class_alike_and_any_of_a_class():
+    batcher = make_batcher(
+        noise([10] * 40), labels=SKEWED, classes="abcd", batch_size=8, balanced=True
+    )
+    order, mixing = generators(0)
+    drawn: Counter[str] = Counter()
+    for _ in range(150):
+        batches = names(batcher.shuffled(MixupConfig(method="none"), order, mixing))
+        assert [len(batch) for batch in batches] == [8] * 5  # an epoch is as long as ever
+        drawn.update(name for batch in batches for name in batch)
+    counts = [drawn[f"u{number:02}"] for number in range(40)]
+    for first, last in ((0, 32), (32, 38), (38, 40)):  # 6000 draws, a third a class
+        chance = 1 / 3 / (last - first)
+        deviation = math.sqrt(6000 * chance * (1 - chance))
+        assert all(abs(n - 6000 * chance) < 5 * deviation for n in counts[first:last])
+
+
+def test_balanced_batches_are_the_seed_s_and_are_cut_by_length_in_their_pool():
+    waveforms = noise(range(20, 60))
+    batcher = make_batcher(
+        waveforms, labels=SKEWED, classes="abc", batch_size=4, length_pool=8, balanced=True
+    )  # pools of 8: no more than a quarter of 40 utterances
+    first, again, other = (
+        list(batcher.shuffled(MixupConfig(method="none"), *generators(seed))) for seed in (1, 1, 2)
+    )
+    assert names(iter(first)) == names(iter(again)) != names(iter(other))
+    for batch in first:
+        assert batch.lengths.tolist() == sorted(batch.lengths.tolist())
+
+
+def test_a_part_of_a_batch_keeps_its_own_masks():
+    bands, frames = torch.arange(6.0).view(3, 1, 2), torch.arange(12.0).view(3, 2, 2)
+    batch = Batch(
+        torch.zeros(3, 5), torch.tensor([5, 5, 5]), torch.ones(3, 1), (), MaskDraw(bands, frames)
+    )
+    parts = replace(batch, utterances=tuple("abc")).split(2)
+    assert [part.masks.bands.tolist() for part in parts] == [
+        [[[0, 1]], [[2, 3]]],
+        [[[4, 5]]],
+    ]
+    assert torch.equal(parts[1].masks.frames, frames[2:])

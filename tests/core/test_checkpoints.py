@@ -18,7 +18,8 @@ from core.checkpoints import (
     is_pretrained,
     open_checkpoint,
 )
-from core.config import ENCODERS, EncoderConfig, Geometry
+from core.config import EncoderConfig
+from core.encoder_catalog import ENCODERS, Geometry
 
 WHISPER = {"model_type": "whisper", "encoder_layers": 4, "d_model": 384}
 HUBERT = {"model_type": "hubert", "num_hidden_layers": 12, "hidden_size": 768}

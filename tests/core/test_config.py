@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.config import ENCODERS, RunConfig
-from core.identity import config_key, config_keys, run_id
+from core.config import RunConfig
+from core.encoder_catalog import ENCODERS
+from core.identity import LATER, config_key, config_keys, run_id
 from core.schema import ConfigError, flatten, leaves
 
 ROOT = Path(__file__).parents[2]
@@ -24,15 +25,26 @@ OTHERS = {
     "encoder.join_layers": [1, 3],
     "encoder.normalise": True,
     "encoder.train": "all",
+    "encoder.lora_rank": 8,
+    "encoder.lora_alpha": 16.0,
     "audio.crop_s": 6.0,
     "audio.normalise": "none",
     "audio.trim_db": 40.0,
     "augment.speeds": [0.9, 1.0, 1.1],
+    "augment.noise_probability": 0.5,
+    "augment.noise_snr_min_db": 5.0,
+    "augment.noise_snr_max_db": 30.0,
+    "augment.noise_colours": ["white", "pink"],
+    "augment.frequency_masks": 2,
+    "augment.frequency_width": 15,
+    "augment.time_masks": 2,
+    "augment.time_share": 0.1,
     "mixup.method": "lam",
     "mixup.probability": 1.0,
     "mixup.snr_min_db": 0.0,
     "mixup.snr_max_db": 5.0,
     "mixup.max_share": 0.4,
+    "mixup.alpha": 1.0,
     "pooling.method": "mean",
     "pooling.heads": 8,
     "pooling.standardise": True,
@@ -47,6 +59,7 @@ OTHERS = {
     "losses.temperature": 0.1,
     "losses.normalise_frames": False,
     "losses.projected_features": 128,
+    "losses.label_smoothing": 0.1,
     "training.epochs": 10,
     "training.batch_size": 32,
     "training.length_pool": 1,
@@ -59,13 +72,45 @@ OTHERS = {
     "training.epsilon": 1e-8,
     "training.precision": "float32",
     "training.threads": 2,
+    "training.balanced": True,
+    "training.head_learning_rate": 1e-3,
     "evaluation.selection": "validation",
     "evaluation.record_oracle": True,
     "evaluation.speeds": [0.9, 1.1],
+    "evaluation.patience": 3,
+}
+# Where a value is right only beside another: what the other is.
+BESIDE = {
+    "corpus.folds": {"corpus.name": "ravdess"},
+    "evaluation.patience": {"evaluation.selection": "validation"},
 }
 # Those that can stand beside one another: joined layers take the place of the layer.
-TOGETHER = {key: value for key, value in OTHERS.items() if key != "encoder.join_layers"}
+ALONE = ("corpus.folds", "encoder.train", "encoder.join_layers")
+TOGETHER = {key: value for key, value in OTHERS.items() if key not in ALONE}
 CORPUS, ENCODER = "c" * 16, "e" * 16
+# Two configs of before `LATER`, their run ids and the keys of two of their folds, as named then.
+BEFORE = [
+    ({}, "fb85a5ec74cc", [(1, 0), (2, 5)], ["4a84ae2fd5e7", "7ac48c71f587"]),
+    (
+        {
+            "corpus.name": "ravdess",
+            "fold": 3,
+            "seed": 7,
+            "encoder.name": "whisper-base",
+            "encoder.train": "frozen",
+            "encoder.weigh_layers": True,
+            "mixup.method": "none",
+            "losses.terms": ["kl", "center"],
+            "losses.weighting": "fixed",
+            "augment.speeds": [0.9, 1.0, 1.1],
+            "evaluation.selection": "validation",
+            "training.epochs": 30,
+        },
+        "c9cc23cbdae7",
+        [(1, 0), (2, 5)],
+        ["0511de3b6fc9", "efc4ae4b9a95"],
+    ),
+]
 
 
 def refusal(**settings) -> str:
@@ -80,7 +125,7 @@ def test_every_setting_has_another_value_here():
 
 @pytest.mark.parametrize("key", OTHERS)
 def test_the_run_id_differs_for_every_setting(key):
-    base = {"corpus.name": "ravdess"} if key == "corpus.folds" else {}
+    base = BESIDE.get(key, {})
     first, second = RunConfig.from_dict(base), RunConfig.from_dict(base | {key: OTHERS[key]})
     assert flatten(first.to_dict())[key] != flatten(second.to_dict())[key]
     assert run_id(first, CORPUS, ENCODER) != run_id(second, CORPUS, ENCODER)
@@ -94,10 +139,9 @@ def test_the_run_id_differs_for_other_audio_and_other_weights():
 
 
 def test_the_run_id_is_the_same_for_keys_in_another_order():
-    settings = {key: value for key, value in TOGETHER.items() if key != "corpus.folds"}
-    turned = dict(reversed(settings.items()))
+    turned = dict(reversed(TOGETHER.items()))
     assert run_id(RunConfig.from_dict(turned), CORPUS, ENCODER) == run_id(
-        RunConfig.from_dict(settings), CORPUS, ENCODER
+        RunConfig.from_dict(TOGETHER), CORPUS, ENCODER
     )
 
 
@@ -127,8 +171,27 @@ def test_the_run_id_is_twelve_hexadecimal_digits():
     assert set(name) <= set("0123456789abcdef")
 
 
-def test_many_keys_at_once_are_the_keys_one_by_one():
+@pytest.mark.parametrize(("settings", "name", "runs", "keys"), BEFORE)
+def test_a_run_is_called_what_it_was_called_before_there_were_more_settings(
+    settings, name, runs, keys
+):
+    config = RunConfig.from_dict(settings)
+    assert run_id(config, CORPUS, ENCODER) == name
+    assert config_keys(config, runs) == keys
+
+
+@pytest.mark.parametrize("key", LATER)
+def test_a_later_setting_at_its_default_is_as_if_it_were_not_there(key):
     config = RunConfig.from_dict({})
+    spelt_out = flatten(config.to_dict())
+    bare = {name: value for name, value in spelt_out.items() if name not in LATER}
+    assert RunConfig.from_dict(bare) == config
+    assert config_key(RunConfig.from_dict(bare | {key: spelt_out[key]})) == config_key(config)
+
+
+@pytest.mark.parametrize("settings", [{}, TOGETHER])
+def test_many_keys_at_once_are_the_keys_one_by_one(settings):
+    config = RunConfig.from_dict(settings)
     runs = [(1, 0), (5, 0), (2, 7)]
     singly = [config_key(config.on_fold(fold, seed)) for fold, seed in runs]
     assert config_keys(config, runs) == singly
@@ -136,7 +199,7 @@ def test_many_keys_at_once_are_the_keys_one_by_one():
 
 
 def test_a_config_survives_its_own_plain_values():
-    config = RunConfig.from_dict(TOGETHER | {"corpus.name": "ravdess"})
+    config = RunConfig.from_dict(TOGETHER | BESIDE["corpus.folds"])
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -221,6 +284,29 @@ def test_a_corpus_has_its_own_default_folds(corpus, scheme):
             {"encoder__name": "whisper-tiny", "encoder__join_layers": [1, 2], "pooling__heads": 36},
             "pooling.heads: must divide the 768 features of 'whisper-tiny', got 36",
         ),
+        (
+            {"augment__noise_snr_min_db": 20},
+            "augment.noise_snr_min_db: must not exceed augment.noise_snr_max_db = 15, got 20",
+        ),
+        (
+            {"augment__noise_colours": ["pink", "pink"]},
+            "augment.noise_colours: must name one or more colours once each, got ('pink', 'pink')",
+        ),
+        (
+            {"evaluation__patience": 3},
+            "evaluation.patience: needs evaluation.selection: validation, whose group says when "
+            "to stop, got 'last'",
+        ),
+        (
+            {"encoder__lora_rank": 4, "encoder__train": "frozen"},
+            "encoder.lora_rank: must be 0 unless encoder.train is 'transformer', of which it "
+            "trains an addition, got 4 with 'frozen'",
+        ),
+        (
+            {"encoder__lora_rank": 4, "encoder__name": "logmel-base"},
+            "encoder.lora_rank: must be 0 for 'logmel-base', which has no trained weights to add "
+            "to, got 4",
+        ),
         ({"losses__terms": []}, "losses.terms: must name one or more terms once each, got ()"),
         (
             {"losses__terms": ["kl", "kl"]},
@@ -264,3 +350,12 @@ def test_an_encoder_from_a_folder_is_not_judged_before_it_is_read():
 def test_default_heads_suit_every_encoder():
     for name in ENCODERS:
         assert RunConfig.from_dict({"encoder.name": name}).encoder.name == name
+
+
+@pytest.mark.parametrize(
+    "disturbing", ["augment.noise_probability", "augment.frequency_masks", "augment.time_masks"]
+)
+def test_a_frozen_encoder_whose_input_changes_each_epoch_stores_no_frames(disturbing):
+    frozen = {"encoder.train": "frozen", "mixup.method": "none"}
+    assert RunConfig.from_dict(frozen).stores_frames
+    assert not RunConfig.from_dict(frozen | {disturbing: 1}).stores_frames

@@ -294,3 +294,25 @@ def test_a_micro_batch_is_noted_and_makes_no_other_experiment():
     assert parts.run_id == whole.run_id
     for one, other in zip(parts.predictions, whole.predictions, strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("patience", "trained", "best"), [(1, 3, 2), (2, 4, 2), (3, 6, 6), (None, 6, 6)]
+)
+def test_a_fold_ends_after_so_many_epochs_without_a_better_one(
+    monkeypatch, patience, trained, best
+):
+    """And is the fold that was to have no more epochs."""
+    utterances, clips = tones()
+    uas = (0.4, 0.6, 0.6, 0.5, 0.7, 0.8)
+    results = []
+    for epochs, waits in ((6, patience), (trained, None)):
+        script_scores(monkeypatch, core.trainer, uas)
+        config = evaluated("validation", training={"epochs": epochs})
+        config = replace(config, evaluation=replace(config.evaluation, patience=waits))
+        results.append(run(config, utterances, clips))
+        monkeypatch.undo()
+    stopped, cut = results
+    assert len(stopped.history) == trained
+    assert stopped.best_epoch == best
+    assert timeless(replace(stopped, config=cut.config, run_id=cut.run_id)) == timeless(cut)

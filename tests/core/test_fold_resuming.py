@@ -237,3 +237,18 @@ def test_the_time_of_the_first_epoch_leaves_calibrating_out(monkeypatch):
 
     monkeypatch.setattr(core.trainer.losses, "calibrate", slow)
     assert Fold(evaluated("last"), of(*tones()), CPU).step().seconds == 10
+
+
+@pytest.mark.usefixtures("dropout")
+def test_all_that_is_drawn_beside_the_paper_s_method_comes_back_too(trainers, tmp_path):
+    utterances, clips = tones()
+    config = evaluated(
+        "validation",
+        augment={"noise_probability": 0.7, "noise_colours": ["white", "pink"], "time_masks": 1},
+        mixup={"method": "mixup"},
+        losses={"label_smoothing": 0.1},
+        training={**INTERRUPTIBLE, "balanced": True, "head_learning_rate": 1e-2},
+    )
+    undisturbed = run(config, utterances, clips)
+    assert timeless(interrupted(config, utterances, clips, tmp_path)) == timeless(undisturbed)
+    assert same_weights([trainers[0], trainers[-1]])

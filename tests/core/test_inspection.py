@@ -79,8 +79,19 @@ def test_length_mixing_spans_the_whole_of_both(setting):
     assert np.isnan(made.snr_db)
 
 
+def test_plain_mixing_spans_the_whole_of_both_by_the_share_it_labels(setting):
+    _, _, utterances, clips = setting
+    mixup = small_config(mixup={"method": "mixup", "alpha": 4.0}).mixup
+    made = mix(utterances[0], utterances[1], clips, mixup, torch.Generator().manual_seed(3))
+    both = min(len(made.host), len(made.partner))
+    expected = (1 - made.mix_ratio) * made.host[:both] + made.mix_ratio * made.partner[:both]
+    np.testing.assert_allclose(made.mixture[:both], expected, atol=1e-6)
+    assert 0 < made.mix_ratio < 1
+    assert (made.host_span, made.partner_span) == ((0, len(made.host)), (0, len(made.partner)))
+
+
 def test_a_setting_that_mixes_nothing_has_no_example(setting):
     _, _, utterances, clips = setting
     mixup = small_config(mixup={"method": "none"}).mixup
-    with pytest.raises(ValueError, match=r"need mixup\.method lam or eam, got none"):
+    with pytest.raises(ValueError, match=r"need mixup\.method lam, eam or mixup, got none"):
         mix(utterances[0], utterances[1], clips, mixup, torch.Generator())

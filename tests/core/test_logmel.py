@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from core.config import ENCODERS, EncoderConfig
+from core.config import EncoderConfig
+from core.encoder_catalog import ENCODERS
 from core.encoders import Encoder, build_encoder
 from tests.core.small_checkpoints import noise
 

@@ -17,6 +17,7 @@ from core.losses import (
     center,
     focal,
     kl_divergence,
+    smoothed,
     supervised_contrastive,
     weighted_sum,
 )
@@ -455,3 +456,22 @@ def test_calibration_needs_a_batch():
 def test_calibration_refuses_batches_of_different_terms():
     with pytest.raises(ValueError, match=r"same loss terms, got \['kl'\] and \['center', 'kl'\]"):
         calibrate([{"kl": 1.0}, {"kl": 1.0, "center": 2.0}])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_smoothed_labels_slope_as_torch_s_smoothed_cross_entropy(smoothing):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 3, 1, 1, 2])
+    targets = smoothed(torch.nn.functional.one_hot(labels, 4).double(), smoothing)
+    (ours,) = torch.autograd.grad(kl_divergence(logits, targets), logits)
+    stock = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(logits, labels)
+    (theirs,) = torch.autograd.grad(stock, logits)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(focal(logits, targets, 0.0), stock)
+
+
+def test_smoothed_soft_labels_still_sum_to_one():
+    mixed = torch.tensor([[0.75, 0.25, 0.0, 0.0]])
+    assert smoothed(mixed, 0.2).tolist() == [pytest.approx([0.65, 0.25, 0.05, 0.05])]
+    assert torch.equal(smoothed(mixed, 0.0), mixed)

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.mixup import MixDraw, apply_energy_mix, apply_length_mix, draw_mix, mixed_lengths
+from core.mixup import (
+    MixDraw,
+    apply_energy_mix,
+    apply_length_mix,
+    apply_plain_mix,
+    draw_host_shares,
+    draw_mix,
+    mixed_lengths,
+)
 from tests.core import reference
 
 PAPER = {"probability": 0.5, "snr_min_db": -5.0, "snr_max_db": 10.0, "max_share": 0.5}
@@ -122,7 +130,7 @@ def test_length_mix_equals_its_formula(sizes, seed, dtype, padding):
     pairs = make_pairs(sizes, seed, dtype)
     inputs = pairs.tensors(padding, torch.nan)
     mixtures, labels = apply_length_mix(*inputs, pairs.draw)
-    new_lengths = mixed_lengths(inputs[1], inputs[4], pairs.draw)
+    new_lengths = mixed_lengths(inputs[1], inputs[4], pairs.draw.applied)
     assert mixtures.dtype == labels.dtype == dtype
     assert mixtures.shape[1] == max(inputs[0].shape[1], inputs[3].shape[1])
     for row, host in enumerate(pairs.hosts):
@@ -175,7 +183,7 @@ def test_length_mix_of_a_hand_worked_pair_is_as_long_as_the_longer():
     )
     assert mixtures.tolist() == [[2.0, 3.0, 1.0, 1.0, 1.0, 4.0]]
     assert labels.tolist() == [[0.25, 0.75]]
-    assert mixed_lengths(lengths_a, lengths_b, draw).tolist() == [6]
+    assert mixed_lengths(lengths_a, lengths_b, draw.applied).tolist() == [6]
 
 
 @settings(max_examples=40, deadline=None)
@@ -375,3 +383,45 @@ def test_an_empty_waveform_is_refused():
     generator = torch.Generator()
     with pytest.raises(ValueError, match="must have at least 1 sample, got 0"):
         draw_mix(torch.tensor([5, 5]), torch.tensor([5, 0]), generator, **PAPER)
+
+
+def test_plain_mixup_adds_both_by_their_share_and_lets_the_longer_go_on_by_its_own():
+    hosts = torch.tensor([[4.0, 8.0, 4.0, 9.0], [4.0, 8.0, 9.0, 9.0], [4.0, 8.0, 4.0, 8.0]])
+    partners = torch.tensor([[-4.0, 4.0], [-4.0, 4.0], [1.0, 1.0]])
+    host_lengths, partner_lengths = torch.tensor([3, 1, 4]), torch.tensor([1, 2, 2])
+    labels = torch.tensor([[1.0, 0.0], [0.25, 0.75], [1.0, 0.0]])
+    partner_labels = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    shares = torch.tensor([0.75, 0.5, 1.0])
+    mixtures, mixed_labels = apply_plain_mix(
+        hosts, host_lengths, labels, partners, partner_lengths, partner_labels, shares
+    )
+    # 3/4 * 4 - 1/4 * 4, then the host at 3/4; 1/2 * 4 - 1/2 * 4, then the partner at 1/2
+    assert mixtures.tolist() == [[2, 6, 3, 0], [0, 2, 0, 0], [4, 8, 4, 8]]
+    assert mixed_labels.tolist() == [[0.75, 0.25], [0.625, 0.375], [1, 0]]
+    assert mixed_lengths(host_lengths, partner_lengths, shares < 1).tolist() == [3, 2, 4]
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_plain_mixup_s_shares_are_beta_s(alpha):
+    """Its mean is a half, its variance 1 / (4 (2 alpha + 1)), its fourth moment below."""
+    generator = torch.Generator().manual_seed(0)
+    shares = draw_host_shares(40_000, generator, probability=1.0, alpha=alpha).double()
+    variance = 1 / (4 * (2 * alpha + 1))
+    fourth = 3 / (16 * (2 * alpha + 1) * (2 * alpha + 3))
+    assert abs(shares.mean() - 0.5) < 5 * (variance / 40_000) ** 0.5
+    squares = (shares - 0.5).square()
+    assert abs(squares.mean() - variance) < 5 * ((fourth - variance**2) / 40_000) ** 0.5
+
+
+def test_plain_mixup_leaves_a_share_of_the_utterances_alone():
+    shares = [
+        draw_host_shares(
+            10_000, torch.Generator().manual_seed(0), probability=probability, alpha=1.0
+        )
+        for probability in (0.0, 0.25, 1.0)
+    ]
+    mixed = [int((each < 1).sum()) for each in shares]
+    assert (mixed[0], mixed[2]) == (0, 10_000)
+    assert abs(mixed[1] - 2500) < 5 * (10_000 * 0.25 * 0.75) ** 0.5
+    alike = shares[1] < 1  # whether an utterance is mixed changes no draw
+    assert torch.equal(shares[1][alike], shares[2][alike])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.identity import LATER
 from core.result import EpochMetrics, FoldResult, Prediction
 from core.schema import ConfigError
 from tests.core.small_speech import small_config
@@ -194,3 +195,11 @@ def test_a_config_that_this_code_does_not_know_is_refused_by_key():
 def test_results_are_read_without_torch():
     code = "import core.result, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_result_of_before_there_were_more_settings_is_read_with_their_defaults():
+    values = json.loads(json.dumps(make_result().to_dict()))
+    for key in LATER:
+        group, _, name = key.partition(".")
+        del values["config"][group][name]
+    assert FoldResult.from_dict(values) == make_result()

@@ -7,8 +7,8 @@ from ablation.doctor.load import load_of, parameters
 from ablation.doctor.study import corpus_findings, data_finding, encoder_findings, trials_finding
 from ablation.options import Options
 from ablation.plan import Wanted
-from core.config import ENCODERS
 from core.corpora.synthetic import write_corpus
+from core.encoder_catalog import ENCODERS
 
 GRID = """
 name: study

@@ -231,6 +231,7 @@ def _figures() -> "Published":
 
 
 def _print_table(console: "Console", grid: "Grid", report: "Report") -> None:
+    from ablation.effects_view import effects_text
     from ablation.tables import terminal
 
     console.print()
@@ -243,7 +244,7 @@ def _print_table(console: "Console", grid: "Grid", report: "Report") -> None:
             width=console.width,
         )
     )
-    console.print()
+    console.print(effects_text(report.effects, grid.design, console.width), markup=False)
     for path in report.files:
         console.print(f"written: {_near(path)}", soft_wrap=True, markup=False)
 

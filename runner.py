@@ -7,6 +7,7 @@
     python runner.py report grids/table3.yaml       rebuild the table from MLflow
     python runner.py figures grids/table3.yaml      train one fold and draw what is in its model
     python runner.py doctor grids/table3.yaml       what stands between this machine and that run
+    python runner.py power grids/table3.yaml        how many seeds show a difference
     python runner.py ui                             browse the runs in MLflow's UI
     python runner.py check ravdess --data DIR       is this folder the corpus that the paper means?
     python runner.py fetch ravdess --data DIR       download what may be downloaded

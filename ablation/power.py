@@ -34,6 +34,10 @@ CAUTION = (
     "magnitude. The table's McNemar tests, and Holm's correction over its rows, are not counted "
     "in."
 )
+HIDDEN = (
+    "A standard deviation of 0.00 between folds is no proof of none: the seeds' spread hides it, "
+    "and `at best` is then too good."
+)
 
 
 def verb(arguments: Sequence[str]) -> int:
@@ -83,26 +87,28 @@ def power_text(
     from ablation.columns import fitting, text_lines
 
     known = [one for one in found if not one.why_not]
-    blocks = [[METHOD.format(baseline=grid.compared_with)]]
+    blocks = [_prose(METHOD.format(baseline=grid.compared_with))]
     if known:
         columns = _columns(known, points)
-        blocks += [list(text_lines(fitting(columns, width), width)), [MISSED], [CAUTION]]
+        blocks.append(text_lines(fitting(columns, width), width))
+        blocks += [_prose(MISSED), _prose(CAUTION)]
+    if any(one.fold_std == 0 for one in known):
+        blocks.append(_prose(HIDDEN))
     if left_out := sum(one.left_out for one in known) // 2:  # WA and UA are of the same runs
         text = "Not counted in, as their fold or seed is not whole: "
-        blocks.append([f"{text}{left_out} finished run{'s' * (left_out > 1)}."])
+        blocks.append(_prose(f"{text}{left_out} finished run{'s' * (left_out > 1)}."))
     absent = dict.fromkeys(
         f"{one.row} on {one.corpus}: {one.why_not}." for one in found if one.why_not
     )
-    blocks += [[text] for text in absent]
-    if any(one.why_not for one in found):
+    if absent:
         seeds = max(FIRST_SEEDS, *(len(cell.seeds) for cell in grid.cells))
         command = f"{grid.path}{' --demo' if grid.demo else ''} --seeds {seeds}"
+        blocks.append([line for text in absent for line in _prose(text)])
         text = "To be run, with the other options of the study, and then asked again:"
         blocks.append(
             [text, f"  python runner.py {command}", f"  python runner.py power {command}"]
         )
-    lines = [[line for text in block for line in _wrapped(text)] for block in blocks]
-    return "\n\n".join("\n".join(block) for block in lines)
+    return "\n\n".join("\n".join(block) for block in blocks)
 
 
 def _measure(options: argparse.Namespace) -> tuple["Grid", list["Outlook"]]:
@@ -159,9 +165,8 @@ def _columns(known: Sequence["Outlook"], points: Sequence[float]) -> list[Any]:
     return columns
 
 
-def _wrapped(text: str) -> list[str]:
-    is_prose = text[:1].strip() and "  " not in text  # and neither a command nor a table's line
-    return wrap(text, NOTES_WIDTH) if is_prose else [text]
+def _prose(text: str) -> list[str]:
+    return wrap(text, NOTES_WIDTH, break_on_hyphens=False)
 
 
 def _document(grid: "Grid", found: Sequence["Outlook"], points: Sequence[float]) -> dict[str, Any]:

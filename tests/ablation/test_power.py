@@ -186,7 +186,16 @@ def test_the_command_says_what_seeds_show_and_what_they_cannot(asked, monkeypatc
     line = next(line for line in text.splitlines() if line.startswith("row  WA"))
     assert line.split()[-4:-2] == ["never", "1"]
     assert "More seeds cannot buy more than `at best`" in text
-    assert "noncentral t" in text
+    assert "noncentral t" in " ".join(text.split())
+    assert "is no proof of none" not in text
+
+
+def test_a_spread_of_folds_that_the_seeds_hide_is_no_proof_of_none(asked):
+    rights, base = drawn(fold_std=0.1, seed_std=3.0, seed=4)
+    found = outlooks([summary_of("base", base), summary_of("row", rights)], "base", [0.1])
+    assert [one.fold_std for one in found] == [0.0, 0.0]
+    _, text = asked(found, "--difference", "10")
+    assert "is no proof of none" in text
 
 
 def test_json_has_fractions_and_no_number_that_is_not_known(asked):

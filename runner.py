@@ -7,6 +7,7 @@
     python runner.py report grids/table3.yaml       rebuild the table from MLflow
     python runner.py figures grids/table3.yaml      train one fold and draw what is in its model
     python runner.py doctor grids/table3.yaml       what stands between this machine and that run
+    python runner.py power grids/table3.yaml        how many seeds show a difference
     python runner.py ui                             browse the runs in MLflow's UI
     python runner.py check ravdess --data DIR       is this folder the corpus that the paper means?
     python runner.py fetch ravdess --data DIR       download what may be downloaded
@@ -231,6 +232,7 @@ def _figures() -> "Published":
 
 
 def _print_table(console: "Console", grid: "Grid", report: "Report") -> None:
+    from ablation.effects_view import effects_text
     from ablation.tables import terminal
 
     console.print()
@@ -243,7 +245,7 @@ def _print_table(console: "Console", grid: "Grid", report: "Report") -> None:
             width=console.width,
         )
     )
-    console.print()
+    console.print(effects_text(report.effects, grid.design, console.width), markup=False)
     for path in report.files:
         console.print(f"written: {_near(path)}", soft_wrap=True, markup=False)
 

@@ -27,6 +27,7 @@ OWN_VERBS = {  # own options: the module whose `verb` reads and answers them
     "fetch": "ablation.fetch",
     "predict": "ablation.predict",
     "export": "ablation.export",
+    "power": "ablation.power",
     "completion": "ablation.completion",
 }
 EVERY_VERB = (*VERBS, *OWN_VERBS)
@@ -48,6 +49,7 @@ Cross-validated ablations of speech emotion recognition: one grid file in, one t
   runner.py report grids/table3.yaml    rebuild the table from MLflow
   runner.py figures grids/table3.yaml   train one fold; draw its embeddings, attention, mixing
   runner.py doctor grids/table3.yaml    what stands between this machine and that run
+  runner.py power grids/table3.yaml     how many seeds show a difference, from the runs so far
   runner.py ui                          browse the runs in MLflow's UI
   runner.py check ravdess --data DIR    is this folder the corpus that the paper means?
   runner.py fetch ravdess --data DIR    download what may be downloaded

@@ -6,6 +6,7 @@ Imports neither numpy nor rich's renderers, so that a plan answers at once.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from textwrap import wrap
 from typing import Literal
 
 from rich.cells import cell_len
@@ -27,6 +28,7 @@ AGGREGATION = {
 # Which columns a narrow terminal loses, in the order of their ranks; 0 stays.
 ALWAYS, STATISTICS_RANK, LOSSES_RANK, METHOD_RANK, ENCODER_RANK = range(5)
 GAP = 2  # between two columns of the terminal
+RULE = "─"
 ROW_WIDTH = 20  # a longer row name breaks before a column goes
 
 
@@ -85,6 +87,26 @@ def pad(text: str, width: int, align: Literal["left", "center", "right"]) -> str
     gap = max(0, width - cell_len(text))
     before = {"left": 0, "center": gap // 2, "right": gap}[align]
     return f"{' ' * before}{text}{' ' * (gap - before)}"
+
+
+def text_lines(chosen: Sequence[Column], width: int) -> list[str]:
+    """The table as lines of text, names of rows broken where the terminal is narrow."""
+    room = min(row_room(chosen, width), chosen[0].width)
+    widths = [room, *(column.width for column in chosen[1:])]
+    headers = [column.header.split("\n") for column in chosen]
+    height = max(map(len, headers))
+    headers = [[""] * (height - len(header)) + header for header in headers]
+    lines = [_line(texts, chosen, widths) for texts in zip(*headers, strict=True)]
+    lines.append(RULE * (sum(widths) + GAP * (len(widths) - 1)))
+    for name, *cells in zip(*(column.cells for column in chosen), strict=True):
+        first, *rest = wrap(name, room)
+        lines += [_line([first, *cells], chosen, widths), *rest]
+    return lines
+
+
+def _line(texts: Sequence[str], chosen: Sequence[Column], widths: Sequence[int]) -> str:
+    padded = map(pad, texts, widths, (column.align for column in chosen))
+    return (" " * GAP).join(padded).rstrip()
 
 
 def encoder_name(name: str) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ablation.aggregate import Summary
 from ablation.answers import Answers, unpack
+from ablation.grid import Cell
 from ablation.row_statistics import CorrectedT, McNemar, Statistics, Tests
 from ablation.scores import FoldScore
 from ablation.statistics import (
@@ -51,12 +52,12 @@ def with_statistics(summaries: Sequence[Summary], baseline: str) -> tuple[Summar
     bases: dict[str, tuple[Summary, _Told]] = {}
     for summary in summaries:
         if summary.cell.row == baseline and summary.folds:
-            bases[summary.corpus] = (summary, _told(summary, _answers(summary.folds)))
+            bases[summary.corpus] = (summary, _told(summary, answers_of(summary.folds)))
     found = []
     for summary in summaries:
         base = bases.get(summary.corpus)
         is_base = base is not None and summary is base[0]
-        told = base[1] if base and is_base else _told(summary, _answers(summary.folds))
+        told = base[1] if base and is_base else _told(summary, answers_of(summary.folds))
         compared = base if not is_base and summary.folds else None
         tests = _compare(summary, told, *compared) if compared else None
         found.append(_statistics(summary, told, tests))
@@ -101,7 +102,7 @@ def _compare(row: Summary, told: _Told, base: Summary, base_told: _Told) -> Test
         return replace(none, why_not="no fold and seed has finished in both")
     for run in runs:
         answers = told.answers.get(run), base_told.answers.get(run)
-        if not _is_same(ours[run], theirs[run], *answers):
+        if not are_same(ours[run], theirs[run], *answers):
             text = f"fold {run[0]} was tested on other utterances than the baseline's"
             return replace(none, why_not=text)
     t_test, reason = _folds_test(row, runs, ours, theirs)
@@ -153,16 +154,19 @@ def _folds_test(
     apart: dict[int, list[float]] = {}
     for run in runs:
         apart.setdefault(run[0], []).append(ours[run].ua - theirs[run].ua)
-    corpus, evaluation = row.cell.config.corpus, row.cell.config.evaluation
-    groups = len(row.cell.corpus.schemes[corpus.folds].groups)
-    # Over all folds each utterance is tested once and trains as often as there are other groups.
-    training = groups - 1 - (evaluation.selection == "validation")
     if len(apart) < 2:
         return None, "a test over folds needs two of them"
-    t, p = corrected_t([fmean(values) for values in apart.values()], 1 / training)
+    t, p = corrected_t([fmean(values) for values in apart.values()], test_to_train(row.cell))
     if isnan(p):
         return None, "UA differs by the same in every fold"
     return CorrectedT(t=t, df=len(apart) - 1, p=p), ""
+
+
+def test_to_train(cell: Cell) -> float:
+    """Test over training utterances of a fold."""
+    groups = len(cell.corpus.schemes[cell.config.corpus.folds].groups)
+    # Over all folds each utterance is tested once and trains as often as there are other groups.
+    return 1 / (groups - 1 - (cell.config.evaluation.selection == "validation"))
 
 
 def _corrected(found: Sequence[Statistics]) -> list[Statistics]:
@@ -182,23 +186,31 @@ def _corrected(found: Sequence[Statistics]) -> list[Statistics]:
     return results
 
 
-def _is_same(
+def are_same(
     ours: FoldScore, theirs: FoldScore, told: Answers | None, base: Answers | None
 ) -> bool:
-    """By the digests of the utterances; by the count of each class where there are none."""
+    """Whether two runs were tested on the same utterances.
+
+    By the digests of these; by the count of each class where there are none.
+    """
     if told and base:
         return told.digest == base.digest
     return [sum(row) for row in ours.confusion] == [sum(row) for row in theirs.confusion]
 
 
-def _answers(scores: Iterable[FoldScore]) -> dict[Run, Answers]:
+def answers_of(scores: Iterable[FoldScore]) -> dict[Run, Answers]:
+    """What was said of each utterance in these runs of a row, where that is at hand.
+
+    Raises:
+        ValueError: it can't be read; says of which run.
+    """
     found = {}
     for score in scores:
         if score.answers is None:
             continue
         try:
             answers = unpack(score.answers, score.n)
-            counts = _confusions(score, answers).sum(0)
+            counts = confusions_of(score, answers).sum(0)
         except ValueError as error:
             raise ValueError(f"{_named(score)}: {error}") from error
         if counts.tolist() != [list(row) for row in score.confusion]:
@@ -207,7 +219,8 @@ def _answers(scores: Iterable[FoldScore]) -> dict[Run, Answers]:
     return found
 
 
-def _confusions(score: FoldScore, answers: Answers) -> NDArray[np.int64]:
+def confusions_of(score: FoldScore, answers: Answers) -> NDArray[np.int64]:
+    """(S, C, C) counts of each speaker, in the order of their names."""
     parts = (answers.speakers, answers.labels, answers.predicted)
     return speaker_confusions(*parts, len(score.speakers), len(score.confusion))
 
@@ -223,7 +236,7 @@ def _told(summary: Summary, answers: Mapping[Run, Answers]) -> _Told:
     pooled: dict[str, NDArray[np.int64]] = {}
     for run, told in answers.items():
         names = sorted(scores[run].speakers)
-        for name, counts in zip(names, _confusions(scores[run], told), strict=True):
+        for name, counts in zip(names, confusions_of(scores[run], told), strict=True):
             pooled[name] = pooled[name] + counts if name in pooled else counts
     classes = len(summary.cell.classes)
     counts = np.array([pooled[name] for name in sorted(pooled)], dtype=np.int64)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation.demo import demo_settings
+from ablation.design import Design
 from core.config import CorpusConfig, RunConfig
 from core.corpora.corpus import Corpus
 from core.schema import ConfigError, Problem, cut
@@ -138,6 +139,7 @@ class Grid:
     selection: str
     cells: tuple[Cell, ...]
     baseline: str = ""  # the row that the others are tested against; "" is the first
+    design: Design | None = None  # of the rows that its file generates
 
     @property
     def corpora(self) -> dict[str, Corpus]:

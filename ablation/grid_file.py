@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation import published as paper
+from ablation.axes import Source
 from ablation.grid import (
     ENOUGH_PROBLEMS,
     Grid,
@@ -22,6 +23,8 @@ from ablation.grid import (
 )
 from ablation.grid_corpora import KEYS as CORPORA_KEYS
 from ablation.grid_corpora import Chosen, read_corpora
+from ablation.matrix import BLOCKS as MATRIX_KEYS
+from ablation.matrix import ROW_NAME, Generated, gathered, read_matrix
 from ablation.yaml_lines import Document, Where, YamlError, read
 from core.config import RunConfig
 from core.schema import leaves, show, suggest
@@ -36,11 +39,11 @@ KEYS = (
     "baseline",
     "base",
     "rows",
+    *MATRIX_KEYS,
 )
 ROW_KEYS = ("name", "published")
 RESERVED = ("corpus", "corpus.name", "corpus.folds", "fold", "seed")  # not for rows to set
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # names the report's folder
-ROW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,79}")
 MAX_SEEDS = 1000
 MAX_SEED = 2**31 - 1
 MAX_TRIALS = 100_000  # O: more is a slip, and would fill the memory
@@ -89,11 +92,14 @@ class _Reader:
         title = self._title(name)
         corpora, seeds = self._corpora(), self._seeds()
         base, rows = self._base(), self._rows()
-        baseline = self._baseline(rows)
+        generated = self._generated(base, rows)
+        rows += generated.rows
+        names_known = generated.design or not any(key in self._top for key in MATRIX_KEYS)
+        baseline = self._baseline(rows) if names_known else ""
         if len(self.problems) >= ENOUGH_PROBLEMS or not self._is_small(rows, corpora, seeds):
             return None
         cells, problems = expand(base, rows, corpora.values(), seeds, self._overrides)
-        self.problems += problems
+        self.problems += gathered(problems)
         if self.problems or not cells:
             return None
         selections = {cell.config.evaluation.selection for cell in cells}
@@ -105,6 +111,7 @@ class _Reader:
             selection=selections.pop() if len(selections) == 1 else "mixed",
             cells=tuple(cells),
             baseline=baseline,
+            design=generated.design,
         )
 
     def _report(self, where: Where, key: str, text: str) -> None:
@@ -163,9 +170,16 @@ class _Reader:
             base[f"evaluation.{key}"] = Setting(self._top[key], line, key)
         return base
 
+    def _generated(self, base: dict[str, Setting], rows: Sequence[Row]) -> Generated:
+        line, keys = self._document.line, setting_keys()
+        source = Source(self._top, line, self._settings, keys, self.problems)
+        return read_matrix(source, base, rows)
+
     def _rows(self) -> list[Row]:
-        rows = []
+        rows: list[Row] = []
         names: set[str] = set()
+        if "rows" not in self._top and any(key in self._top for key in MATRIX_KEYS):
+            return rows
         for index, entry in enumerate(self._list("rows", "a list of named settings")):
             where: Where = ("rows", index)
             label = f"rows[{index}]"

@@ -11,15 +11,13 @@ from pathlib import Path
 from textwrap import wrap
 
 from ablation.columns import (
-    GAP,
     LOSSES,
     NOTHING,
     Column,
     clock,
     fitting,
-    pad,
-    row_room,
     setting_columns,
+    text_lines,
 )
 from ablation.grid import Cell, Grid
 from ablation.options import Options
@@ -30,7 +28,6 @@ DEMO = "Demo: synthetic speech and small encoders in the place of corpora and we
 DONE = "done"
 UNPACKED = "; --gpus-per-trial auto has no effect without a GPU"
 PACKED = "; more to a GPU where their measured memory allows"
-RULE = "─"
 # Settings that have a column already, or are said with the folds and seeds.
 COVERED = (
     "corpus.",
@@ -67,7 +64,9 @@ def plan_text(grid: Grid, options: Options, wanted: Wanted, width: int) -> str:
         summary.append(f"A wider terminal also shows {', '.join(hidden)}.")
     slots, resources = slots_of(wanted, _cpus(grid, wanted))
     summary += [_counts(works), resources, _time(forecast(works, known, slots))]
-    return "\n".join([*_wrapped(said, width), *_lines(chosen, width), *_wrapped(summary, width)])
+    return "\n".join(
+        [*_wrapped(said, width), *text_lines(chosen, width), *_wrapped(summary, width)]
+    )
 
 
 def plan_json(grid: Grid, options: Options, wanted: Wanted) -> str:
@@ -179,25 +178,6 @@ def _to_run(work: Work) -> str:
     if work.finished == work.total:
         return DONE
     return f"{work.to_run + work.shared} of {work.total}"
-
-
-def _lines(chosen: Sequence[Column], width: int) -> list[str]:
-    room = min(row_room(chosen, width), chosen[0].width)
-    widths = [room, *(column.width for column in chosen[1:])]
-    headers = [column.header.split("\n") for column in chosen]
-    height = max(map(len, headers))
-    headers = [[""] * (height - len(header)) + header for header in headers]
-    lines = [_line(texts, chosen, widths) for texts in zip(*headers, strict=True)]
-    lines.append(RULE * (sum(widths) + GAP * (len(widths) - 1)))
-    for name, *cells in zip(*(column.cells for column in chosen), strict=True):
-        first, *rest = wrap(name, room)
-        lines += [_line([first, *cells], chosen, widths), *rest]
-    return lines
-
-
-def _line(texts: Sequence[str], chosen: Sequence[Column], widths: Sequence[int]) -> str:
-    padded = map(pad, texts, widths, (column.align for column in chosen))
-    return (" " * GAP).join(padded).rstrip()
 
 
 def _counts(works: Sequence[Work]) -> str:

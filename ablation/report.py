@@ -9,13 +9,15 @@ from ablation.aggregate import Summary, results_document, results_text, summaris
 from ablation.archive import Archive, write_whole
 from ablation.comparison import with_statistics
 from ablation.csv_table import csv_text
+from ablation.effects import Effect, effects_of
+from ablation.effects_view import effect_tables, effects_document
 from ablation.footnotes import methods_document
 from ablation.grid import Grid
 from ablation.latex import latex
 from ablation.paper_tables import layout_of
 from ablation.published import Published
 from ablation.scores import FoldScore
-from ablation.tables import columns, markdown, notes
+from ablation.tables import columns, markdown, notes, with_notes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,7 @@ class Report:
 
     summaries: tuple[Summary, ...]
     files: tuple[Path, ...]
+    effects: tuple[Effect, ...] = ()  # of a grid that generates rows
 
     @property
     def results(self) -> Path:
@@ -94,6 +97,12 @@ def write_report(
     layout = layout_of(summaries, figures, grid.demo) if figures else None
     chosen = layout.columns if layout else tuple(columns(summaries))
     paper = layout.paper if layout else None
+    effects = effects_of(summaries, grid.design)
+    factorial = {"factorial": effects_document(effects, grid.design)} if grid.design else {}
+    below = "".join(
+        f"\n## {one.title}\n\n{with_notes(one.columns, one.notes)}\n"
+        for one in effect_tables(effects, grid.design)
+    )
     files = {
         "table.md": markdown(
             summaries,
@@ -102,7 +111,8 @@ def write_report(
             selection=grid.selection,
             commit=git_commit,
             chosen=chosen,
-        ),
+        )
+        + below,
         "table.tex": latex(
             chosen,
             title=grid.title,
@@ -122,8 +132,10 @@ def write_report(
                 statistics=methods_document(summaries, grid.compared_with),
                 paper=paper,
             )
+            | factorial
         ),
     }
     for name, text in files.items():
         write_whole(folder / name, text)
-    return Report(summaries=tuple(summaries), files=tuple(folder / name for name in files))
+    written = tuple(folder / name for name in files)
+    return Report(summaries=tuple(summaries), files=written, effects=effects)

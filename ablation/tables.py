@@ -70,10 +70,15 @@ def markdown(
     blocks = [f"**{_escape(DEMO)}**"] if demo else []
     blocks.append(f"# {_escape(title)}")
     layout = columns(summaries) if chosen is None else chosen
-    parts = [_markdown_column(column) for column in layout]
-    blocks.append("\n".join(f"| {' | '.join(line)} |" for line in zip(*parts, strict=True)))
-    blocks.append("\n".join(f"- {_escape(note)}" for note in notes(summaries, selection, commit)))
+    blocks.append(with_notes(layout, notes(summaries, selection, commit)))
     return "\n\n".join(blocks) + "\n"
+
+
+def with_notes(chosen: Sequence[Column], lines: Iterable[str]) -> str:
+    """Columns and the notes below them as markdown."""
+    parts = [_markdown_column(column) for column in chosen]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in zip(*parts, strict=True))
+    return "\n\n".join((table, "\n".join(f"- {_escape(note)}" for note in lines)))
 
 
 def terminal(

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
+import runner
 from ablation.archive import Archive
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -234,6 +235,16 @@ def test_a_report_needs_mlflow_alone(finished, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == copy.results_path.read_text()
     assert copy.results_path.read_bytes() == study.results_path.read_bytes()
+
+
+def test_the_seeds_of_a_study_are_asked_whether_they_are_enough(finished, capsys):
+    study = finished[0]
+    _, _, _, *words = study.words()  # the interpreter, the program, the grid
+    status = runner.main(["power", str(study.grid), *words])
+    assert status == 1  # one seed: no figure
+    printed = capsys.readouterr().out
+    assert "full on savee: one seed: how much of its spread the seeds make" in printed
+    assert f"runner.py power {study.grid} --demo --seeds 3" in printed
 
 
 def test_a_lost_mlflow_is_filled_again_from_the_finished_folds(finished, tmp_path):

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 import runner
-from ablation import check, completion, export, fetch, predict
+from ablation import check, completion, export, fetch, power, predict
 from ablation.arguments import OWN_VERBS, parse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +40,7 @@ PARSERS = {
     "predict": predict.parser,
     "export": export.parser,
     "completion": completion.parser,
+    "power": power.parser,
 }
 # Where a command of the README is run, on other data or a smaller grid.
 RUN_IN = {
@@ -79,6 +80,9 @@ RUN_IN = {
             for name in ("ravdess_frozen", "ravdess_whisper", "table1", "table2", "table3")
         ),
         "test_corpora_end_to_end.py::test_a_grid_of_the_paper_runs_on_a_manifest",
+    ),
+    "power GRID --seeds N": (
+        "test_end_to_end.py::test_the_seeds_of_a_study_are_asked_whether_they_are_enough"
     ),
     "predict 69645e clip.wav folder/ long.flac": (
         "ablation/test_predict.py::test_a_folder_of_test_files_gets_what_the_fold_archived"
@@ -144,7 +148,7 @@ def test_every_command_of_the_readme_is_run_by_a_test():
 def test_every_grid_of_the_readme_can_be_planned(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     grids = sorted(set(re.findall(r"grids/\w+\.yaml", README)))
-    assert len(grids) == 5
+    assert len(grids) == 6
     for grid in grids:
         assert runner.main([grid, "--plan", "--json", "--runs", str(tmp_path / "runs")]) == 0
         assert json.loads(capsys.readouterr().out)["to_run"] > 0

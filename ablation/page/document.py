@@ -5,6 +5,8 @@ from html import escape
 from typing import Any
 
 from ablation.aggregate import Summary, changed_settings
+from ablation.effects import Effect
+from ablation.effects_view import effect_tables
 from ablation.grid import Grid
 from ablation.page.drawings import MOST_DRAWN, Drawing, Gain
 from ablation.page.inline import figure_html, inline_svg
@@ -20,6 +22,7 @@ def page(
     drawings: Sequence[Drawing],
     won: Mapping[str, Sequence[Gain]],
     provenance: Provenance,
+    effects: Sequence[Effect] = (),
 ) -> str:
     """The whole document.
 
@@ -29,6 +32,7 @@ def page(
         drawings: Its pictures, in order.
         won: By corpus, what its rows gain over its first.
         provenance: Of the code that makes the page.
+        effects: What its components or axes bring, if it generates rows.
     """
     warning = f'<p class="warning">{escape(DEMO)}</p>' if grid.demo else ""
     listed = "".join(
@@ -47,6 +51,7 @@ def page(
             f"<header><h1>{escape(grid.title)}</h1>{warning}",
             f'<p class="quiet">{escape(_progress(summaries))}</p></header><main>',
             f'<h2>Results</h2>{table}<ul class="notes">{listed}</ul>',
+            _effects(grid, effects),
             _pictures(summaries, drawings, won),
             _rows(summaries, drawings),
             _provenance(grid, provenance),
@@ -60,6 +65,15 @@ def _progress(summaries: Sequence[Summary]) -> str:
     wanted = done + sum(len(summary.missing) for summary in summaries)
     corpora = ", ".join(dict.fromkeys(summary.corpus for summary in summaries))
     return f"{len(summaries)} rows on {corpora}; {done} of {wanted} folds finished"
+
+
+def _effects(grid: Grid, effects: Sequence[Effect]) -> str:
+    parts = []
+    for one in effect_tables(effects, grid.design):
+        listed = "".join(f"<li>{escape(note)}</li>" for note in one.notes)
+        table = column_table(one.columns, f"{one.title}, in percentage points")
+        parts.append(f'<h2>{escape(one.title)}</h2>{table}<ul class="notes">{listed}</ul>')
+    return "".join(parts)
 
 
 def _pictures(

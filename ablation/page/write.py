@@ -42,7 +42,8 @@ def add_page(report: Report, grid: Grid, archive: Archive, provenance: Provenanc
     for path in pictures.iterdir():
         if path.name not in written and _OWN.fullmatch(path.name):
             path.unlink()  # of a row that the study no longer has
-    write_whole(folder / PAGE, page(grid, report.summaries, drawings, won, provenance))
+    text = page(grid, report.summaries, drawings, won, provenance, report.effects)
+    write_whole(folder / PAGE, text)
     return replace(report, files=(*report.files, folder / PAGE))
 
 

@@ -27,7 +27,7 @@ from tests.mutations import (
 )
 
 ROOT = Path(__file__).parents[2]
-GRIDS = sorted((ROOT / "grids").glob("*.yaml"))
+GRIDS = [*sorted((ROOT / "grids").glob("*.yaml")), Path(__file__).with_name("matrix.yaml")]
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's are ten times faster
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 THROUGH_MAIN = 120  # of them, spread evenly
@@ -90,6 +90,8 @@ KEYS = [
     *("name", "title", "corpora", "seeds", "selection", "record_oracle", "base", "rows", "<<"),
     *("published", "mixup", "mixup.method", "mixup.snr_min_db", "losses.terms", "encoder.layer"),
     *("training.epochs", "pooling.heads", "corpus", "corpus.name", "fold", "seed", "~", "", "? "),
+    *("matrix", "components", "add_one", "leave_one_out", "exclude", "losses.terms+", "on", "off"),
+    *("losses.terms-", "mixup.method+", "EAM", "+", "-"),
     *("evaluation.selection", "a.b.c.d", ".", "..", "mixup.", ".mixup", "x" * 2000, "é\u202e", "1"),
 ]
 VALUES = [
@@ -97,6 +99,9 @@ VALUES = [
     *("", " ", "x", "1e400", "none", "eam", "savee", "ravdess", "last", "kl", "table3.1", "a\nb"),
     *("\x1b[31m", "\u202e", "x" * 5000, "2024-99-99", "wavlm-base", "/models/own", "../x", "~"),
     *([], {}, [[]], [{}], {"": {}}, [None], [1, 1], ["kl", "kl"], ["kl"], ["center"], [0, 1, 2]),
+    *({"losses.terms+": "focal"}, {"losses.terms-": ["kl", "focal"]}, {"on": {}, "off": None}),
+    *({"EAM": True}, {"EAM": [False, "off"]}, [False, True], ["off", "on", 1], ["EAM", "EAM"]),
+    *({"x": {"mixup.method": "lam"}, "y": None}, list(range(1, 90)), [{"mixup.method": ["eam"]}]),
     *({"name": "savee"}, {"name": "ravdess", "folds": "emobox"}, {"name": 3}, {"a": {"b": {}}}),
     *(datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 12), b"bytes", {"method": "lam"}),
 ]
@@ -120,6 +125,13 @@ WHOLE = [
     b"name: x\ncorpora: [savee]\nrows:\n" + b"".join(b"- {name: r%d}\n" % i for i in range(20_000)),
     b"name: x\ncorpora: [savee]\nrows:\n- name: a\n"
     + b"".join(b"  mixup.probabilty%d: 1\n" % i for i in range(20_000)),
+    b"name: x\ncorpora: [savee]\nmatrix:\n" + b"".join(b"  a%d: [1, 2]\n" % i for i in range(9999)),
+    b"name: x\ncorpora: [savee]\nmatrix:\n  training.epochs: [%s]\n" % b"1," * 20_000,
+    b"name: x\ncorpora: [savee]\nmatrix:\n"
+    + b"".join(b"  x.a%d: {a: {seed: 1}, b: {x: }}\n" % i for i in range(12))
+    + b"  exclude: [%s]" % (b"{x.a1: b, x.a2: [a, b]}, " * 199),
+    b"name: x\ncorpora: [savee]\nadd_one: true\ncomponents:\n"
+    + b"".join(b"  c%d: {on: {training.epochs: 3}}\n" % i for i in range(9_000)),
     b"name: x\ncorpora: [savee]\nseeds: 1000\nrows:\n"
     + b"".join(b"- {name: r%d}\n" % i for i in range(2_000)),
 ]

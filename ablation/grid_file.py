@@ -22,6 +22,7 @@ from ablation.grid import (
 )
 from ablation.grid_corpora import KEYS as CORPORA_KEYS
 from ablation.grid_corpora import Chosen, read_corpora
+from ablation.search.block import UNNAMED, read_search
 from ablation.yaml_lines import Document, Where, YamlError, read
 from core.config import RunConfig
 from core.schema import leaves, show, suggest
@@ -36,9 +37,11 @@ KEYS = (
     "baseline",
     "base",
     "rows",
+    "search",
 )
 ROW_KEYS = ("name", "published")
-RESERVED = ("corpus", "corpus.name", "corpus.folds", "fold", "seed")  # not for rows to set
+# Not for rows to set.
+RESERVED = ("corpus", "corpus.name", "corpus.folds", "fold", "seed", "evaluation.inner_fold")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # names the report's folder
 ROW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,79}")
 MAX_SEEDS = 1000
@@ -94,6 +97,7 @@ class _Reader:
             return None
         cells, problems = expand(base, rows, corpora.values(), seeds, self._overrides)
         self.problems += problems
+        search, cells = read_search(self._top, self._report, cells, self._overrides)
         if self.problems or not cells:
             return None
         selections = {cell.config.evaluation.selection for cell in cells}
@@ -105,6 +109,7 @@ class _Reader:
             selection=selections.pop() if len(selections) == 1 else "mixed",
             cells=tuple(cells),
             baseline=baseline,
+            search=search,
         )
 
     def _report(self, where: Where, key: str, text: str) -> None:
@@ -164,6 +169,8 @@ class _Reader:
         return base
 
     def _rows(self) -> list[Row]:
+        if "search" in self._top and "rows" not in self._top:  # `base` alone is searched
+            return [Row(UNNAMED, "", {}, "base", self._document.line(("base",)))]
         rows = []
         names: set[str] = set()
         for index, entry in enumerate(self._list("rows", "a list of named settings")):

@@ -164,6 +164,9 @@ class EvaluationConfig:
     # the practice behind many published figures; optimistic, and named so wherever it appears.
     selection: Literal["last", "validation", "oracle"] = "last"
     record_oracle: bool = False  # note the oracle figure beside the honest one
+    # None: the fold's own group is scored. Else this group of its training side is, in the place of
+    # the fold's, which takes no part at all: an inner fold of nested cross-validation (`search:`).
+    inner_fold: int | None = number(None, 1, 1000)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,3 +264,5 @@ def _corpus_contradictions(config: RunConfig) -> Iterator[Problem]:
     elif config.fold > (folds := corpus.schemes[config.corpus.folds].folds):
         text = f"must lie in 1..{folds} for {corpus.name}, got {config.fold}"
         yield Problem("fold", text, ("corpus.name", "corpus.folds"))
+    if config.evaluation.inner_fold == config.fold:
+        yield Problem("evaluation.inner_fold", f"must be another than the fold, got {config.fold}")

@@ -7,6 +7,13 @@ from typing import Any
 
 from core.config import RECIPE_VERSION, RunConfig
 
+LATER = ("evaluation.inner_fold",)
+"""Settings that came after the first folds of this recipe. At its default such a one computes what
+a config computed before it was there, so it stays out of the name: those folds are found, not
+trained anew. Empty again with the next recipe."""
+
+_DEFAULTS = RunConfig().to_dict()
+
 
 def run_id(config: RunConfig, corpus_fingerprint: str, encoder_fingerprint: str) -> str:
     """Name this exact experiment: equal on every machine and in every process.
@@ -20,7 +27,7 @@ def run_id(config: RunConfig, corpus_fingerprint: str, encoder_fingerprint: str)
     """
     identity = {
         "recipe": RECIPE_VERSION,
-        "config": config.to_dict(),
+        "config": _named(config),
         "corpus": corpus_fingerprint,
         "encoder": encoder_fingerprint,
     }
@@ -29,15 +36,25 @@ def run_id(config: RunConfig, corpus_fingerprint: str, encoder_fingerprint: str)
 
 def config_key(config: RunConfig) -> str:
     """Name a config alone, for finding its results where the data is not at hand."""
-    identity = {"recipe": RECIPE_VERSION, "config": config.to_dict()}
+    identity = {"recipe": RECIPE_VERSION, "config": _named(config)}
     return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def config_keys(config: RunConfig, runs: Iterable[tuple[int, int]]) -> list[str]:
     """`config_key` of one setting on each (fold, seed), many at once."""
-    identity: dict[str, Any] = {"recipe": RECIPE_VERSION, "config": config.to_dict()}
+    identity: dict[str, Any] = {"recipe": RECIPE_VERSION, "config": _named(config)}
     keys = []
     for fold, seed in runs:
         identity["config"] |= {"fold": fold, "seed": seed}
         keys.append(sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12])
     return keys
+
+
+def _named(config: RunConfig) -> dict[str, Any]:
+    """The settings that name a config: all, but for later ones at their defaults."""
+    settings = config.to_dict()
+    for key in LATER:
+        group, _, name = key.partition(".")
+        if settings[group][name] == _DEFAULTS[group][name]:
+            del settings[group][name]
+    return settings

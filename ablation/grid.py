@@ -12,7 +12,7 @@ from core.identity import config_key, config_keys
 from core.schema import ConfigError, Problem, cut
 
 if TYPE_CHECKING:
-    from ablation.search.block import Search
+    from ablation.search.space import Search
 
 ENOUGH_PROBLEMS = 50  # O: reading stops there, so that a hostile file can't keep us busy
 SHOWN_PROBLEMS = 20  # O: a screenful; the rest is counted

@@ -1,30 +1,28 @@
 """The block `search:` of a grid file, read and checked; every problem is reported, none raised."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeGuard, Union, cast, get_args, get_origin
+from typing import Any, TypeGuard, Union, cast, get_args, get_origin
 
 from ablation.grid import Cell, Overrides
-from ablation.search.nested import Drawn, propose
-from ablation.search.space import Dimension
+from ablation.search.fit import SEARCHED, Report, check_fit
+from ablation.search.space import Dimension, Method, Search
 from ablation.yaml_lines import Where
 from core.config import RunConfig
-from core.schema import ConfigError, flatten, leaves, show, suggest
+from core.schema import leaves, show, suggest
 
 KEYS = ("space", "method", "trials", "hours", "inner_folds", "seed")
 METHODS = ("random", "asha", "tpe")
 KINDS = ("uniform", "loguniform", "choice", "int")
-SEARCHED = "searched"  # the row of what the inner folds chose
 UNNAMED = "defaults"  # the row that is searched, where the file has only `base`
 MAX_TRIALS = 1000  # O: more is a slip
 MAX_HOURS = 10_000
 MAX_CHOICES = 100
 MAX_DIMENSIONS = 50
-DRAWN_AHEAD = 20  # O: settings that are tried for contradictions before anything starts
 NOT_SEARCHED = {
     "corpus": "what it is tested on is no setting",
     "fold": "what it is tested on is no setting",
@@ -33,27 +31,6 @@ NOT_SEARCHED = {
     "training.threads": "it changes how figures are rounded, not what they are",
 }
 NO_OPTUNA = "needs Optuna, which is not installed: pip install 'ser-ablation[search]', or use asha"
-
-Report = Callable[[Where, str, str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """What a grid searches, on what budget.
-
-    Attributes:
-        trials: Settings to judge in each outer fold, the row's own among them; None: no limit.
-        hours: Of inner trainings, as if one after another, in all outer folds; None: no limit.
-        inner_folds: Groups of each outer training side that judge a setting; None: all of them.
-        seed: Of what is drawn.
-    """
-
-    space: tuple[Dimension, ...]
-    method: Literal["random", "asha", "tpe"]
-    trials: int | None
-    hours: float | None
-    inner_folds: int | None
-    seed: int
 
 
 def read_search(
@@ -72,14 +49,11 @@ def read_search(
     if not isinstance(top["search"], dict):
         report(("search",), "search", f"must be a mapping, found {show(top['search'])}")
         return None, list(cells)
-    reader = _Reader(top["search"], report)
-    search = reader.search()
-    if cells and search is not None:
-        _check_cells(cells, search, report)
-        if _values_are_right(cells[0].config, search, report, overrides):
-            _check_draws(cells[0].config, search, report)
-        cells = [*cells, replace(cells[0], row=SEARCHED, published="", chosen={})]
-    return search, list(cells)
+    search = _Reader(top["search"], report).search()
+    if not cells:
+        return search, []
+    check_fit(cells, search, report, overrides)
+    return search, [*cells, replace(cells[0], row=SEARCHED, published="", chosen={})]
 
 
 class _Reader:
@@ -88,10 +62,9 @@ class _Reader:
     def __init__(self, block: Mapping[Any, Any], report: Report) -> None:
         self._block = block
         self._wrong = report
-        self._count = 0
 
-    def search(self) -> Search | None:
-        """None where anything is wrong; it has been reported."""
+    def search(self) -> Search:
+        """What is right of it; all else has been reported."""
         for key in [key for key in self._block if key not in KEYS][:MAX_DIMENSIONS]:
             self._report((key,), f"unknown key{suggest(str(key), KEYS)}")
         method = self._block.get("method", "random")
@@ -102,20 +75,18 @@ class _Reader:
         elif method == "tpe" and find_spec("optuna") is None:
             self._report(("method",), NO_OPTUNA)
         whole = partial(self._number, whole=True)
-        found = Search(
+        if "trials" not in self._block and "hours" not in self._block:
+            self._report((), "must say how long, by `trials`, `hours` or both")
+        return Search(
             space=tuple(self._space()),
-            method=method,
+            method=cast(Method, method if method in METHODS else METHODS[0]),
             trials=cast(int | None, whole("trials", 1, MAX_TRIALS)),
             hours=self._number("hours", 1e-3, MAX_HOURS),
             inner_folds=self._inner_folds(),
             seed=int(whole("seed", 0, 2**31 - 1) or 0),
         )
-        if "trials" not in self._block and "hours" not in self._block:
-            self._report((), "must say how long, by `trials`, `hours` or both")
-        return None if self._count else found
 
     def _report(self, where: Where, text: str) -> None:
-        self._count += 1
         label = ".".join(("search", *map(str, where)))
         self._wrong(("search", *where), label, text)
 
@@ -216,64 +187,6 @@ class _Reader:
             return None
         held = (tuple(value) if isinstance(value, list) else value for value in values)
         return Dimension(key, "choice", choices=tuple(held))
-
-
-def _check_cells(cells: Sequence[Cell], search: Search, report: Report) -> None:
-    """One row on one corpus, whose folds leave an inner one."""
-    if len(cells) > 1:
-        text = f"must have one row on one corpus to search, found {len(cells)}"
-        report(("search",), "search", text)
-        return
-    cell = cells[0]
-    if cell.row == SEARCHED:
-        report(("rows", 0, "name"), "rows[0].name", f"must be another than {SEARCHED!r}")
-    if cell.config.evaluation.selection == "oracle":
-        text = "must be last or validation under `search`: the test fold decides nothing"
-        report(("selection",), "selection", text)
-    scheme = cell.corpus.schemes[cell.config.corpus.folds]
-    needed = 3 + (cell.config.evaluation.selection == "validation")
-    if scheme.tested is not None:
-        report(("search",), "search", "must stand beside `corpora`: a pair has one fold, no inner")
-    elif len(scheme.groups) < needed:
-        text = f"must have {needed} groups of speakers or more, found {len(scheme.groups)}"
-        report(("search",), "search", text)
-    elif search.inner_folds is not None and search.inner_folds > len(scheme.groups) - 1:
-        rule = f"must be at most {len(scheme.groups) - 1}, the groups of a training side"
-        report(
-            ("search", "inner_folds"), "search.inner_folds", f"{rule}, found {search.inner_folds}"
-        )
-
-
-def _values_are_right(row: RunConfig, search: Search, report: Report, overrides: Overrides) -> bool:
-    """Let every end and choice pass the gate beside the row's own settings."""
-    own = flatten(row.to_dict())
-    are_right = True
-    for dimension in search.space:
-        where: Where = ("search", "space", dimension.key)
-        label = f"search.space.{dimension.key}"
-        if dimension.key in overrides.changes():
-            option = overrides.option(dimension.key)
-            report(where, label, f"is searched, so that {option} must not set it")
-        for value in dimension.ends():
-            try:
-                RunConfig.from_dict(own | {dimension.key: value})
-            except ConfigError as error:
-                problem = error.problems[0]
-                own_key = problem.key == dimension.key
-                report(where, label, problem.text if own_key else f"{show(value)}: {error}")
-                are_right = False
-                break
-    return are_right
-
-
-def _check_draws(row: RunConfig, search: Search, report: Report) -> None:
-    """Let settings be drawn: values that are right alone may contradict one another."""
-    drawn = Drawn(search.space, search.seed)
-    try:
-        for number in range(1, min(search.trials or DRAWN_AHEAD, DRAWN_AHEAD)):
-            propose(row, drawn, number)
-    except ValueError as error:
-        report(("search", "space"), "search.space", str(error))
 
 
 def _kinds(leaf: Any) -> set[Any]:

@@ -23,8 +23,8 @@ from typing import Any
 
 from ablation.archive import write_whole
 from ablation.grid import Cell, Grid
-from ablation.search.block import Search
 from ablation.search.nested import Judged, best, by_setting, setting
+from ablation.search.space import Search
 from core.config import RunConfig
 from core.identity import config_key
 from core.schema import ConfigError

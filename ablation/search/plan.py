@@ -15,7 +15,7 @@ from ablation.costs import Estimator, makespan
 from ablation.grid import Grid
 from ablation.options import Options
 from ablation.plan import Wanted
-from ablation.search.block import SEARCHED
+from ablation.search.fit import SEARCHED
 from ablation.search.nested import Drawn, Judged, groups_of, inner, propose
 from ablation.search.outcome import searched
 from core.identity import config_key

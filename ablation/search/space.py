@@ -2,13 +2,13 @@
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 DIGITS = 4  # O: of a number that is drawn, so that a grid file holds exactly what was tried
 
-Values = Mapping[str, Any]  # dotted key -> value
+Method = Literal["random", "asha", "tpe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,25 @@ class Dimension:
         if self.kind == "choice":
             return f"choice {', '.join(map(str, self.choices))}"
         return f"{self.kind} {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What a grid searches, on what budget.
+
+    Attributes:
+        trials: Settings to judge in each outer fold, the row's own among them; None: no limit.
+        hours: Of inner trainings, as if one after another, in all outer folds; None: no limit.
+        inner_folds: Groups of each outer training side that judge a setting; None: all of them.
+        seed: Of what is drawn.
+    """
+
+    space: tuple[Dimension, ...]
+    method: Method
+    trials: int | None
+    hours: float | None
+    inner_folds: int | None
+    seed: int
 
 
 def draw(space: Sequence[Dimension], seed: int, number: int, attempt: int = 0) -> dict[str, Any]:

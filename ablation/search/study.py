@@ -17,7 +17,7 @@ from ablation.options import Options
 from ablation.progress import Display
 from ablation.published import Published
 from ablation.search import outcome
-from ablation.search.block import SEARCHED
+from ablation.search.fit import SEARCHED
 from ablation.search.nested import Need, Score, by_setting, groups_of, inner, search_fold
 from ablation.search.outcome import FoldSearch
 from ablation.search.report import write_search

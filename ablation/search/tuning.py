@@ -14,9 +14,8 @@ from typing import Any, cast
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from ablation.search.block import Search
 from ablation.search.nested import AT_ONCE, SECONDS_AN_HOUR, Budget, Drawn, Halving, Sampler
-from ablation.search.space import Dimension
+from ablation.search.space import Dimension, Search
 
 REDUCTION = 3  # O: of the settings at a rung the best third goes on; Li et al. 2020 use 4
 UA, INNER_FOLDS = "ua", "inner_folds"

@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from core.config import ENCODERS, RunConfig
+from core.config import ENCODERS, RECIPE_VERSION, RunConfig
 from core.identity import config_key, config_keys, run_id
 from core.schema import ConfigError, flatten, leaves
 
@@ -59,6 +60,7 @@ OTHERS = {
     "training.threads": 2,
     "evaluation.selection": "validation",
     "evaluation.record_oracle": True,
+    "evaluation.inner_fold": 3,
 }
 CORPUS, ENCODER = "c" * 16, "e" * 16
 
@@ -114,6 +116,20 @@ def test_the_run_id_is_the_same_in_a_fresh_process():
     )
     config = RunConfig.from_dict({"seed": 3, "mixup.method": "lam"})
     assert fresh.stdout.strip() == run_id(config, CORPUS, ENCODER)
+
+
+def test_a_later_setting_at_its_default_leaves_the_run_id_as_it_was_before_there_was_one():
+    config = RunConfig.from_dict({})
+    settings = config.to_dict()
+    del settings["evaluation"]["inner_fold"]
+    identity = {"recipe": RECIPE_VERSION, "config": settings, "corpus": CORPUS, "encoder": ENCODER}
+    digest = sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    assert run_id(config, CORPUS, ENCODER) == digest[:12]
+
+
+def test_an_inner_fold_must_be_another_than_the_fold():
+    text = "evaluation.inner_fold: must be another than the fold, got 2"
+    assert text in refusal(fold=2, evaluation__inner_fold=2)
 
 
 def test_the_run_id_is_twelve_hexadecimal_digits():

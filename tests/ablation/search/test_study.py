@@ -227,13 +227,13 @@ def values_of(config):
 def test_the_choice_is_the_best_mean_of_the_archived_inner_results(studies, method):
     if method == "tpe":
         pytest.importorskip("optuna", reason="needs optuna: [search]")
-    studies.start(method=method, trials=6)
+    studies.start(method=method, trials=4)
     inner = archived(studies.archive)
     found = studies.found()
     grid = with_choices(studies.grid, studies.archive.folder("x").parents[1])
     for fold in range(1, FOLDS + 1):
         listed = found["folds"][str(fold)]["settings"]
-        assert len(listed) == 6
+        assert len(listed) == 4
         whole = {
             values: fmean(uas)
             for (where, values), uas in inner.items()
@@ -267,19 +267,19 @@ def test_asha_trains_less_and_judges_the_row_itself_whole(studies):
 def test_the_same_command_trains_nothing_twice_and_chooses_the_same(studies, method):
     if method == "tpe":
         pytest.importorskip("optuna", reason="needs optuna: [search]")
-    studies.stop_after = 17
+    studies.stop_after = 13
     with pytest.raises(Interrupted, match="folds are finished"):
-        studies.start(method=method, trials=5)
+        studies.start(method=method, trials=3)
     first = list(studies.trained)
     studies.stop_after = None
-    studies.start(method=method, trials=5)
+    studies.start(method=method, trials=3)
     assert not set(first) & set(studies.trained)
     together = set(first) | set(studies.trained)
     found = studies.found()
-    studies.start(method=method, trials=5)
+    studies.start(method=method, trials=3)
     assert studies.trained == []
     assert studies.found() == found
-    studies.start("b", method=method, trials=5)
+    studies.start("b", method=method, trials=3)
     assert set(studies.trained) == together
     assert studies.found() == found
 

@@ -165,7 +165,14 @@ def choose(grid: Grid, trainings: InnerTrainings, options: Options) -> list[Fold
 def _overall(found: list[FoldSearch], trainings: InnerTrainings) -> outcome.Overall:
     """The best of all, once the outer folds' choices have been judged on all outer folds."""
     finalists = {each.choice.config: each.choice for each in found}
-    judged = [by_setting(fold.judged) for fold in found]
+    # Copies: what other outer folds' choices do here may not reach this fold's own choice.
+    judged = [
+        {
+            config: replace(each, uas=dict(each.uas))
+            for config, each in by_setting(fold.judged).items()
+        }
+        for fold in found
+    ]
     needs: list[Need] = []
     places = []
     for place, fold in enumerate(found):

@@ -304,6 +304,17 @@ def test_each_outer_fold_is_trained_once_with_its_own_choice_and_tabled_beside_t
     assert {"search.md", "search.json", "chosen.yaml", "search.svg", "search.png"} <= named
 
 
+@pytest.mark.parametrize("method", ["asha", "tpe"])
+def test_a_fold_chooses_alone_what_it_chooses_beside_the_others(studies, method):
+    """The finalists of the others are judged on its inner folds too, for the overall choice."""
+    if method == "tpe":
+        pytest.importorskip("optuna", reason="needs optuna: [search]")
+    studies.start("all", method=method, trials=6)
+    together = studies.found()["folds"]
+    studies.start("one", method=method, trials=6, folds=(4,))
+    assert studies.found()["folds"] == {"4": together["4"]}
+
+
 def test_a_search_of_one_fold_is_taken_up_by_the_others(studies):
     studies.start(folds=(2,))
     assert {config.fold for config in studies.trained} == {2}

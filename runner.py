@@ -100,7 +100,7 @@ def _plan_or_run(options: Namespace) -> int:
 
 def _plan(options: Namespace, grid: "Grid") -> int:
     from ablation.command_line import study_options, wanted_resources
-    from ablation.plan import plan_json, plan_text
+    from ablation.search.plan import plan_json, plan_text
 
     asked = (grid, study_options(options), wanted_resources(options))
     width = shutil.get_terminal_size().columns
@@ -151,7 +151,7 @@ def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
     resources = _resources(options, grid)
     from ablation.command_line import study_options
     from ablation.interruption import continuing
-    from ablation.study import run_study
+    from ablation.search.study import run_study
     from ablation.trials import Interrupted
 
     console = _console()

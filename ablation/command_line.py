@@ -34,6 +34,10 @@ def grid_of(options: Namespace, figures: "Published") -> "Grid":
         seeds=options.seeds,
     )
     grid = load_grid(options.grid, overrides, figures)
+    if grid.search is not None:
+        from ablation.search.outcome import with_choices
+
+        grid = with_choices(grid, options.runs)
     rows = [("--only", name) for name in getattr(options, "only", ())]
     rows += [("--row", name) for name in (getattr(options, "row", None),) if name is not None]
     for option, name in rows:

@@ -14,7 +14,6 @@ from sqlalchemy import Engine, column, or_, select, table
 from ablation import logged
 from ablation.grid import Grid
 from ablation.scores import FoldScore
-from core.identity import config_keys
 
 # MLflow's own tables; of their columns, those that are asked for.
 _RUNS = table(
@@ -73,9 +72,7 @@ def scores_of(
     Raises:
         TrackingError: a run's score is not what this program writes.
     """
-    wanted = {
-        (cell.row, key) for cell in grid.cells for key in config_keys(cell.config, cell.runs())
-    }
+    wanted = {(cell.row, key) for cell in grid.cells for key in cell.config_keys()}
     exact = None if run_ids is None else set(run_ids)
     found: dict[tuple[str, str], FoldScore] = {}
     for fold in folds:

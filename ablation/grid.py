@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablation.demo import demo_settings
 from ablation.design import Design
 from core.config import CorpusConfig, RunConfig
 from core.corpora.corpus import Corpus
+from core.identity import config_key, config_keys
 from core.schema import ConfigError, Problem, cut
+
+if TYPE_CHECKING:
+    from ablation.search.space import Search
 
 ENOUGH_PROBLEMS = 50  # O: reading stops there, so that a hostile file can't keep us busy
 SHOWN_PROBLEMS = 20  # O: a screenful; the rest is counted
@@ -97,6 +101,8 @@ class Cell:
     config: RunConfig  # of fold 1 and the first seed
     corpus: Corpus
     seeds: tuple[int, ...]
+    # Of a searched row alone: its setting on each fold, as far as it has been chosen.
+    chosen: Mapping[int, RunConfig] | None = None
 
     @property
     def folds(self) -> int:
@@ -113,9 +119,25 @@ class Cell:
         return [(fold, seed) for seed in self.seeds for fold in range(1, self.folds + 1)]
 
     def trials(self) -> list["Trial"]:
-        """Every fold under every seed."""
+        """Every fold under every seed; of a searched row, every fold whose setting is chosen."""
         return [
-            Trial(row=self.row, config=self.config.on_fold(fold, seed))
+            Trial(row=self.row, config=self.setting(fold).on_fold(fold, seed))
+            for fold, seed in self.runs()
+            if self.chosen is None or fold in self.chosen
+        ]
+
+    def setting(self, fold: int) -> RunConfig:
+        """The row's on a fold; of a searched row without a choice there, what is searched."""
+        return self.config if self.chosen is None else self.chosen.get(fold, self.config)
+
+    def config_keys(self) -> list[str]:
+        """`config_key` of each of `runs`; a text that is none where no setting is chosen yet."""
+        if self.chosen is None:
+            return config_keys(self.config, self.runs())
+        return [
+            config_key(self.chosen[fold].on_fold(fold, seed))
+            if fold in self.chosen
+            else f"fold {fold}, seed {seed} of {self.row}: not chosen yet"
             for fold, seed in self.runs()
         ]
 
@@ -140,6 +162,7 @@ class Grid:
     cells: tuple[Cell, ...]
     baseline: str = ""  # the row that the others are tested against; "" is the first
     design: Design | None = None  # of the rows that its file generates
+    search: "Search | None" = None  # over the settings of its first row, for its second
 
     @property
     def corpora(self) -> dict[str, Corpus]:

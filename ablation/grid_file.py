@@ -25,6 +25,7 @@ from ablation.grid_corpora import KEYS as CORPORA_KEYS
 from ablation.grid_corpora import Chosen, read_corpora
 from ablation.matrix import BLOCKS as MATRIX_KEYS
 from ablation.matrix import ROW_NAME, Generated, gathered, read_matrix
+from ablation.search.block import UNNAMED, read_search
 from ablation.yaml_lines import Document, Where, YamlError, read
 from core.config import RunConfig
 from core.schema import leaves, show, suggest
@@ -40,9 +41,11 @@ KEYS = (
     "base",
     "rows",
     *MATRIX_KEYS,
+    "search",
 )
 ROW_KEYS = ("name", "published")
-RESERVED = ("corpus", "corpus.name", "corpus.folds", "fold", "seed")  # not for rows to set
+# Not for rows to set.
+RESERVED = ("corpus", "corpus.name", "corpus.folds", "fold", "seed", "evaluation.inner_fold")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # names the report's folder
 MAX_SEEDS = 1000
 MAX_SEED = 2**31 - 1
@@ -100,6 +103,7 @@ class _Reader:
             return None
         cells, problems = expand(base, rows, corpora.values(), seeds, self._overrides)
         self.problems += gathered(problems)
+        search, cells = read_search(self._top, self._report, cells, self._overrides)
         if self.problems or not cells:
             return None
         selections = {cell.config.evaluation.selection for cell in cells}
@@ -112,6 +116,7 @@ class _Reader:
             cells=tuple(cells),
             baseline=baseline,
             design=generated.design,
+            search=search,
         )
 
     def _report(self, where: Where, key: str, text: str) -> None:
@@ -176,6 +181,8 @@ class _Reader:
         return read_matrix(source, base, rows)
 
     def _rows(self) -> list[Row]:
+        if "search" in self._top and "rows" not in self._top:  # `base` alone is searched
+            return [Row(UNNAMED, "", {}, "base", self._document.line(("base",)))]
         rows: list[Row] = []
         names: set[str] = set()
         if "rows" not in self._top and any(key in self._top for key in MATRIX_KEYS):

@@ -11,7 +11,6 @@ from ablation.columns import encoder_name
 from ablation.costs import Estimator, makespan
 from ablation.grid import Cell, Grid
 from ablation.options import Options
-from core.identity import config_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def what_is_to_run(grid: Grid, options: Options) -> tuple[list[Work], Known]:
 
 def _work(cell: Cell, options: Options, finished: set[str], planned: set[str]) -> Work:
     runs = cell.runs()
-    keys = config_keys(cell.config, runs)
+    keys = cell.config_keys()
     open_runs = {
         key: run
         for run, key in zip(runs, keys, strict=True)

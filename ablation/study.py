@@ -1,7 +1,8 @@
 """One study from start to end: data, missing trials, MLflow, report."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from ablation.recorder import Recorder
 from ablation.report import Report, summarise_grid, with_answers, write_report
 from ablation.scores import FoldScore
 from ablation.tracking import Tracker, TrackingError, read_scores
-from ablation.trials import Listener, run_trials
+from ablation.trials import Listeners, run_trials
 from ablation.workload import longest_first
 from core.checkpoints import fetch, fingerprint, geometry
 from core.config import EncoderConfig, PoolingConfig, RunConfig
@@ -34,7 +35,6 @@ from core.corpora.utterance import CorpusError
 from core.devices import best_device
 from core.fold import CorpusAudio
 from core.identity import run_id
-from core.result import EpochMetrics
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,10 +54,22 @@ def run_study(
     """Train what is missing, then report.
 
     Raises:
+        As `opened`; ablation.trials.Interrupted: the user stopped it; what was finished is kept.
+    """
+    with opened(grid, options, resources, console) as corpora:
+        return train_and_report(grid, figures, corpora, options, resources, console)
+
+
+@contextmanager
+def opened(
+    grid: Grid, options: Options, resources: Resources, console: Console
+) -> Iterator[dict[str, CorpusAudio]]:
+    """A study's corpora, its encoders checked, while no other runner is at work on it.
+
+    Raises:
         core.checkpoints.CheckpointError: an encoder is not at hand.
         core.corpora.utterance.CorpusError: a corpus folder is not what it should be.
         core.audio.AudioError: audio that can't be used.
-        ablation.trials.Interrupted: the user stopped it; what was finished is kept.
     """
     for encoder, pooling in dict.fromkeys((c.config.encoder, c.config.pooling) for c in grid.cells):
         check_encoder(encoder, pooling)
@@ -71,10 +83,10 @@ def run_study(
         console.print(Text(text, style="yellow"), soft_wrap=True)
 
     with alone(options.runs, grid.study, waits):
-        return _train_and_report(grid, figures, corpora, options, resources, console)
+        yield corpora
 
 
-def _train_and_report(
+def train_and_report(
     grid: Grid,
     figures: Published,
     corpora: Mapping[str, CorpusAudio],
@@ -82,6 +94,7 @@ def _train_and_report(
     resources: Resources,
     console: Console,
 ) -> Outcome:
+    """Train what is missing of a study whose corpora are open, then report."""
     named = trials_by_run_id(grid.trials(), corpora)
     archive = Archive(options.runs)
     provenance = Provenance.here(ROOT)
@@ -148,33 +161,6 @@ def check_encoder(config: EncoderConfig, pooling: PoolingConfig) -> None:
             f"pooling.heads must divide the {features} features of {config.name!r}, "
             f"got {pooling.heads}"
         )
-
-
-class Listeners:
-    """Several listeners as one."""
-
-    def __init__(self, listeners: Iterable[Listener]) -> None:
-        self._listeners = tuple(listeners)
-
-    def trial_started(self, run_id: str) -> None:
-        for listener in self._listeners:
-            listener.trial_started(run_id)
-
-    def trial_remarked(self, run_id: str, remark: str) -> None:
-        for listener in self._listeners:
-            listener.trial_remarked(run_id, remark)
-
-    def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
-        for listener in self._listeners:
-            listener.epoch_finished(run_id, metrics)
-
-    def trial_finished(self, run_id: str) -> None:
-        for listener in self._listeners:
-            listener.trial_finished(run_id)
-
-    def trial_failed(self, run_id: str, reason: str) -> None:
-        for listener in self._listeners:
-            listener.trial_failed(run_id, reason)
 
 
 def open_corpora(grid: Grid, options: Options, console: Console) -> dict[str, CorpusAudio]:

@@ -154,6 +154,11 @@ def notes(summaries: Sequence[Summary], selection: str, commit: str = "") -> lis
         )
     if any(s.optimism for s in summaries):
         found.append(f"optimism{ORACLE}: how much higher, in points, that picking puts the mean.")
+    if any(summary.cell.chosen is not None for summary in summaries):
+        found.append(
+            "searched: on each fold the setting with the best mean UA on inner folds of its "
+            "training side, of which the test fold is no part (search.md)."
+        )
     if any(summary.published for summary in summaries):
         found.append("diff.: ours minus published, in points, for complete rows.")
     found += [*statistics_notes(summaries), *seeds_notes(summaries)]

@@ -4,7 +4,7 @@ import logging
 import signal
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -38,6 +38,33 @@ class Listener(Protocol):
     def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None: ...
     def trial_finished(self, run_id: str) -> None: ...
     def trial_failed(self, run_id: str, reason: str) -> None: ...
+
+
+class Listeners:
+    """Several listeners as one."""
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._listeners = tuple(listeners)
+
+    def trial_started(self, run_id: str) -> None:
+        for listener in self._listeners:
+            listener.trial_started(run_id)
+
+    def trial_remarked(self, run_id: str, remark: str) -> None:
+        for listener in self._listeners:
+            listener.trial_remarked(run_id, remark)
+
+    def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
+        for listener in self._listeners:
+            listener.epoch_finished(run_id, metrics)
+
+    def trial_finished(self, run_id: str) -> None:
+        for listener in self._listeners:
+            listener.trial_finished(run_id)
+
+    def trial_failed(self, run_id: str, reason: str) -> None:
+        for listener in self._listeners:
+            listener.trial_failed(run_id, reason)
 
 
 class _Follower(Callback):

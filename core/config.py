@@ -200,6 +200,9 @@ class EvaluationConfig:
     # O: none, all epochs are trained. Else a trial ends after so many in a row without a better UA
     # on the held-out group; C (LAM) has 10, on validation WA.
     patience: int | None = number(None, 1, 10_000)  # type: ignore[arg-type]
+    # None: the fold's own group is scored. Else this group of its training side is, in the place of
+    # the fold's, which takes no part at all: an inner fold of nested cross-validation (`search:`).
+    inner_fold: int | None = number(None, 1, 1000)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,8 @@ def _of_the_corpus(config: "RunConfig") -> Iterator[Problem]:
     elif config.fold > (folds := corpus.schemes[config.corpus.folds].folds):
         text = f"must lie in 1..{folds} for {corpus.name}, got {config.fold}"
         yield Problem("fold", text, ("corpus.name", "corpus.folds"))
+    if config.evaluation.inner_fold == config.fold:
+        yield Problem("evaluation.inner_fold", f"must be another than the fold, got {config.fold}")
 
 
 def _of_noise(config: "RunConfig") -> Iterator[Problem]:

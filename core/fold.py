@@ -70,7 +70,9 @@ class Fold:
         evaluation, store = config.evaluation, corpus.store
         holds_out = evaluation.selection == "validation"
         watch_memory()
-        parts = split(corpus.utterances, corpus.scheme, config.fold, holds_out)
+        parts = split(
+            corpus.utterances, corpus.scheme, config.fold, holds_out, evaluation.inner_fold
+        )
         self.config = config
         self.history: list[EpochMetrics] = []
         self._corpus = corpus

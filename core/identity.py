@@ -24,6 +24,7 @@ LATER = (
     "losses.label_smoothing",
     "training.balanced",
     "training.head_learning_rate",
+    "evaluation.inner_fold",
     "evaluation.patience",
     "evaluation.speeds",
 )

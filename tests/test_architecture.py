@@ -51,7 +51,15 @@ def test_ablation_knows_nothing_of_the_command_line_s_file(path):
 @pytest.mark.parametrize(
     ("module", "homes"),
     [
-        ("ray", ["ablation/cluster.py", "ablation/trainable.py", "ablation/trials.py"]),
+        (
+            "ray",
+            [
+                "ablation/cluster.py",
+                "ablation/search/tuning.py",
+                "ablation/trainable.py",
+                "ablation/trials.py",
+            ],
+        ),
         (
             "mlflow",
             ["ablation/tracking.py", "ablation/lineage.py", "ablation/audio_model.py"],

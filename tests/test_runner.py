@@ -369,7 +369,7 @@ def test_the_doctor_refuses_a_grid_that_runs_nowhere(doctor):
             ["/dev/null"],
             "/dev/null: must be a mapping with the keys name, title, corpora, train_on, "
             "test_on, class_map, seeds, selection, record_oracle, baseline, base, rows, "
-            "matrix, components, add_one, leave_one_out, found nothing",
+            "matrix, components, add_one, leave_one_out, search, found nothing",
         ),
         (
             ["grids/table3.yaml", "--set", "foo"],

@@ -58,7 +58,7 @@ def draw_model(grid: Grid, choice: Choice, options: Options, console: Console) -
         ValueError: an encoder, a corpus or a chosen utterance is not at hand.
     """
     cell = next(cell for cell in grid.cells if cell.row == choice.row)
-    config = cell.config.on_fold(choice.fold, cell.seeds[0])
+    config = cell.setting(choice.fold).on_fold(choice.fold, cell.seeds[0])
     check_encoder(config.encoder, config.pooling)
     corpus = open_corpus(cell.corpus, grid, options, console)
     holds_out = config.evaluation.selection == "validation"

@@ -43,24 +43,45 @@ class Split:
 
 
 def split(
-    utterances: Sequence[Utterance], scheme: FoldScheme, fold: int, hold_out_validation: bool
+    utterances: Sequence[Utterance],
+    scheme: FoldScheme,
+    fold: int,
+    hold_out_validation: bool,
+    inner_fold: int | None = None,
 ) -> Split:
     """Make one fold, counted from 1: its group is the test side.
 
     With `hold_out_validation` the next group in fold order, the first after the last, leaves the
     training side (O: the paper does not say how an epoch was chosen).
+
+    With `inner_fold` that group is the test side, and the fold's own is on none: what is decided by
+    such a split has seen nothing of the fold (nested cross-validation; Varma and Simon 2006).
     """
     count = len(scheme.groups)
     if not 1 <= fold <= scheme.folds:
         raise ValueError(f"folds {scheme.name!r}: fold must lie in 1..{scheme.folds}, got {fold}")
-    needed = 3 if hold_out_validation else 2
+    needed = 2 + hold_out_validation + (inner_fold is not None)
     if count < needed:
         sides = "train, validation and test" if hold_out_validation else "train and test"
-        raise ValueError(f"folds {scheme.name!r}: {sides} need {needed} groups, got {count}")
-    test = fold - 1
-    validation = fold % count if hold_out_validation else None
+        inner = "" if inner_fold is None else " inside a fold"
+        raise ValueError(f"folds {scheme.name!r}: {sides}{inner} need {needed} groups, got {count}")
+    others = inner_groups(scheme, fold)
+    if inner_fold is not None and inner_fold not in others:
+        raise ValueError(
+            f"folds {scheme.name!r}: an inner fold must be a group of fold {fold}'s training side, "
+            f"one of {', '.join(map(str, sorted(others)))}, got {inner_fold}"
+        )
+    test = fold - 1 if inner_fold is None else inner_fold - 1
+    validation = outside = None
+    if inner_fold is not None:
+        outside = fold - 1
+    if hold_out_validation:
+        after = (number % count for number in range(test + 1, test + count))
+        validation = next(group for group in after if group != outside)
     made = Split(train=[], validation=[], test=[])
     for utterance, group in zip(utterances, _groups(utterances, scheme), strict=True):
+        if group == outside:
+            continue
         if group == test:
             made.test.append(utterance)
         elif group == validation:
@@ -69,6 +90,12 @@ def split(
             made.train.append(utterance)
     _check_speakers(made, fold)
     return made
+
+
+def inner_groups(scheme: FoldScheme, fold: int) -> list[int]:
+    """The groups of a fold's training side, counted from 1: the next in fold order comes first."""
+    count = len(scheme.groups)
+    return [(fold + step) % count + 1 for step in range(count - 1)]
 
 
 def _groups(utterances: Sequence[Utterance], scheme: FoldScheme) -> list[int]:

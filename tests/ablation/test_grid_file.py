@@ -305,7 +305,7 @@ def test_a_wrong_file_is_refused_with_line_and_suggestion(refusal, text, problem
 
 KEYS = (
     "name, title, corpora, train_on, test_on, class_map, seeds, selection, record_oracle, "
-    "baseline, base, rows, matrix, components, add_one, leave_one_out"
+    "baseline, base, rows, matrix, components, add_one, leave_one_out, search"
 )
 
 

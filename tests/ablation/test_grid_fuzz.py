@@ -28,6 +28,7 @@ from tests.mutations import (
 
 ROOT = Path(__file__).parents[2]
 GRIDS = [*sorted((ROOT / "grids").glob("*.yaml")), Path(__file__).with_name("matrix.yaml")]
+SEARCHES = [path for path in GRIDS if "search" in path.name]
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's are ten times faster
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 THROUGH_MAIN = 120  # of them, spread evenly
@@ -92,6 +93,8 @@ KEYS = [
     *("training.epochs", "pooling.heads", "corpus", "corpus.name", "fold", "seed", "~", "", "? "),
     *("matrix", "components", "add_one", "leave_one_out", "exclude", "losses.terms+", "on", "off"),
     *("losses.terms-", "mixup.method+", "EAM", "+", "-"),
+    *("search", "space", "method", "trials", "hours", "inner_folds", "uniform", "choice", "int"),
+    *("losses.focal_gamma", "loguniform", "evaluation.inner_fold"),
     *("evaluation.selection", "a.b.c.d", ".", "..", "mixup.", ".mixup", "x" * 2000, "é\u202e", "1"),
 ]
 VALUES = [
@@ -103,6 +106,8 @@ VALUES = [
     *({"EAM": True}, {"EAM": [False, "off"]}, [False, True], ["off", "on", 1], ["EAM", "EAM"]),
     *({"x": {"mixup.method": "lam"}, "y": None}, list(range(1, 90)), [{"mixup.method": ["eam"]}]),
     *({"name": "savee"}, {"name": "ravdess", "folds": "emobox"}, {"name": 3}, {"a": {"b": {}}}),
+    *({"uniform": [0, 1]}, {"loguniform": [0, "1e-4"]}, {"int": [1, 10**30]}, {"choice": [[], {}]}),
+    *({"trials": 2, "space": {"seed": {"int": [0, 1]}}}, {"space": []}, [1, float("nan")]),
     *(datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 12), b"bytes", {"method": "lam"}),
 ]
 WHOLE = [
@@ -210,7 +215,8 @@ def grid_file(index: int) -> bytes:
     chance = random.Random(SEED + index)
     if index < len(WHOLE):
         return WHOLE[index]
-    path = chance.choice(GRIDS)
+    # A block has more to damage than rows have, and there are fewer of them.
+    path = chance.choice(SEARCHES if index % 3 == 0 else GRIDS)
     if chance.random() < 0.5:
         return changed_tree(path, chance)
     return damaged(path.read_bytes(), DAMAGES, chance)

@@ -77,6 +77,7 @@ OTHERS = {
     "evaluation.selection": "validation",
     "evaluation.record_oracle": True,
     "evaluation.speeds": [0.9, 1.1],
+    "evaluation.inner_fold": 3,
     "evaluation.patience": 3,
 }
 # Where a value is right only beside another: what the other is.
@@ -163,6 +164,11 @@ def test_the_run_id_is_the_same_in_a_fresh_process():
     )
     config = RunConfig.from_dict({"seed": 3, "mixup.method": "lam"})
     assert fresh.stdout.strip() == run_id(config, CORPUS, ENCODER)
+
+
+def test_an_inner_fold_must_be_another_than_the_fold():
+    text = "evaluation.inner_fold: must be another than the fold, got 2"
+    assert text in refusal(fold=2, evaluation__inner_fold=2)
 
 
 def test_the_run_id_is_twelve_hexadecimal_digits():

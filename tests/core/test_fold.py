@@ -240,6 +240,18 @@ def test_what_ran_before_in_the_process_changes_nothing():
     assert before.predictions != first.predictions
 
 
+def test_an_inner_fold_neither_hears_nor_knows_the_fold_s_own_group():
+    utterances, clips = tones()
+    config = evaluated("last")
+    config = replace(config, evaluation=replace(config.evaluation, inner_fold=4))
+    first = run(config, utterances, clips)
+    assert {item.speaker for item in first.predictions} == {"Ses04_F"}
+    assert first.utterances == {"train": 12, "validation": 0, "test": 4}
+    heard = {name[:5] for name in clips.asked}
+    assert heard == {"Ses02", "Ses03", "Ses04", "Ses05"}
+    assert timeless(run(config, with_wrong_labels(utterances), clips)) == timeless(first)
+
+
 def test_a_result_says_what_it_is_of():
     utterances, clips = tones()
     config = evaluated("last").on_fold(2, seed=3)

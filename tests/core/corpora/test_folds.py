@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from core.corpora.catalog import CORPORA
-from core.corpora.folds import FoldScheme, split
+from core.corpora.folds import FoldScheme, inner_groups, split
 from core.corpora.utterance import Utterance
 
 SESSIONS = FoldScheme("sessions", "session", (("1",), ("2",), ("3",)))
@@ -132,3 +132,36 @@ def test_a_speaker_listed_in_two_groups_is_refused():
     expected = "folds 'x': a speaker must belong to one group, ['b'] to several"
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         FoldScheme("x", "speaker", (("a", "b"), ("b", "c")))
+
+
+def sessions_of(made):
+    sides = (made.train, made.validation, made.test)
+    return [sorted({u.session for u in side}) for side in sides]
+
+
+FOUR = FoldScheme("four", "session", (("1",), ("2",), ("3",), ("4",)))
+QUARTET = [utterance(f"{s}{g}", f"{g}{s}", s) for s in "1234" for g in "FM"]
+
+
+@pytest.mark.parametrize(("fold", "inner"), [(f, i) for f in range(1, 5) for i in range(1, 5)])
+def test_an_inner_fold_is_tested_and_the_fold_s_own_group_is_on_no_side(fold, inner):
+    if fold == inner:
+        rule = f"one of {', '.join(str(g) for g in range(1, 5) if g != fold)}, got {inner}"
+        with pytest.raises(ValueError, match=re.escape(rule)):
+            split(QUARTET, FOUR, fold, False, inner)
+        return
+    rest = [s for s in "1234" if s not in (str(fold), str(inner))]
+    assert sessions_of(split(QUARTET, FOUR, fold, False, inner)) == [rest, [], [str(inner)]]
+    train, validation, test = sessions_of(split(QUARTET, FOUR, fold, True, inner))
+    after = next(s for s in "12341234"[inner:] if s in rest)  # the next that is neither
+    assert (train, validation, test) == ([s for s in rest if s != after], [after], [str(inner)])
+
+
+def test_a_fold_without_a_third_group_has_no_inner_one():
+    pair = FoldScheme("pair", "session", (("1",), ("2",)))
+    with pytest.raises(ValueError, match="train and test inside a fold need 3 groups, got 2"):
+        split(QUARTET[:4], pair, 1, False, 2)
+
+
+def test_the_inner_groups_are_the_training_side_from_the_next_group_on():
+    assert [inner_groups(FOUR, fold) for fold in (1, 3, 4)] == [[2, 3, 4], [4, 1, 2], [1, 2, 3]]

@@ -62,7 +62,7 @@ def with_statistics(summaries: Sequence[Summary], baseline: str) -> tuple[Summar
         found.append(_statistics(summary, told, tests))
     return tuple(
         replace(summary, statistics=one)
-        for summary, one in zip(summaries, _corrected(found), strict=True)
+        for summary, one in zip(summaries, corrected(found), strict=True)
     )
 
 
@@ -165,8 +165,8 @@ def _folds_test(
     return CorrectedT(t=t, df=len(apart) - 1, p=p), ""
 
 
-def _corrected(found: Sequence[Statistics]) -> list[Statistics]:
-    """Holm's correction over every test of the table."""
+def corrected(found: Sequence[Statistics]) -> list[Statistics]:
+    """Holm's correction over every test of a table."""
     family = [
         (index, name, test.p)
         for index, one in enumerate(found)

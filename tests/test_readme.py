@@ -17,6 +17,7 @@ import soundfile
 import runner
 from ablation import check, completion, export, fetch, predict
 from ablation.arguments import OWN_VERBS, parse
+from ablation.stress import verb as stress
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,6 +41,7 @@ PARSERS = {
     "predict": predict.parser,
     "export": export.parser,
     "completion": completion.parser,
+    "stress": stress.parser,
 }
 # Where a command of the README is run, on other data or a smaller grid.
 RUN_IN = {
@@ -67,6 +69,9 @@ RUN_IN = {
     "grids/ravdess_frozen.yaml --data DIR --keep-models best": (
         "test_end_to_end.py::test_each_row_s_best_fold_keeps_its_weights"
     ),
+    "grids/ravdess_whisper.yaml --data DIR --keep-models all": (
+        "test_end_to_end.py::test_each_row_s_best_fold_keeps_its_weights"
+    ),
     "grids/table3.yaml --data DIR --runs SHARED --address auto --tracking-uri URI": (
         "test_cluster_end_to_end.py::test_the_trials_of_a_lost_node_move_to_the_other_and_finish"
     ),
@@ -85,6 +90,9 @@ RUN_IN = {
     ),
     "predict my_model - --jsonl": ("ablation/test_predict.py::test_stdin_is_heard_as_the_file_is"),
     "report GRID": "test_end_to_end.py::test_a_report_needs_mlflow_alone",
+    "stress grids/ravdess_whisper.yaml --data DIR": (
+        "ablation/stress/test_verb.py::test_clean_figures_are_the_archive_s_and_noise_has_its_own"
+    ),
     "ui": (
         "test_runner.py::test_the_ui_is_served_on_loopback_and_tells_no_process_list_its_database"
     ),

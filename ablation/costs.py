@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from heapq import heapify, heapreplace
 from statistics import median
 
+from core.classifiers import NETWORK
 from core.config import RunConfig
 
 MAX_S = 1e9
@@ -57,6 +58,8 @@ def kind_of(config: RunConfig) -> str:
         "+".join(losses.terms),
         losses.weighting,
     )
+    if config.classifier.method != NETWORK:
+        parts = (config.classifier.method, *parts[1:])
     return "|".join(parts)
 
 

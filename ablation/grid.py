@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ablation.demo import demo_settings
+from core.classifiers import is_unused
 from core.config import CorpusConfig, RunConfig
 from core.corpora.corpus import Corpus
 from core.schema import ConfigError, Problem, cut
@@ -191,6 +192,7 @@ def expand(
             except ConfigError as error:
                 problems += [_located(found, row, settings, overrides) for found in error.problems]
                 continue
+            problems += _without_effect(row, config.classifier.method)
             cells.append(
                 Cell(
                     row=row.name,
@@ -201,6 +203,16 @@ def expand(
                 )
             )
     return cells, problems
+
+
+def _without_effect(row: Row, method: str) -> list[GridProblem]:
+    """Settings that a row makes itself and its method has no use for; a base's are passed over."""
+    text = f"has no effect under classifier.method {method}, must not stand in its row"
+    return [
+        GridProblem(setting.line, setting.key, text)
+        for key, setting in row.settings.items()
+        if is_unused(method, key)
+    ]
 
 
 def _config(

@@ -59,7 +59,14 @@ OTHERS = {
     "training.threads": 2,
     "evaluation.selection": "validation",
     "evaluation.record_oracle": True,
+    "classifier.method": "linear-probe",
+    "classifier.svm_c": 2.0,
+    "classifier.svm_kernel": "linear",
+    "classifier.svm_gamma": 0.1,
+    "classifier.probe_c": 2.0,
 }
+# Under which method a setting has an effect; the network's where none is named.
+UNDER = {"classifier.probe": "linear-probe", "classifier.svm": "egemaps-svm"}
 CORPUS, ENCODER = "c" * 16, "e" * 16
 
 
@@ -76,6 +83,8 @@ def test_every_setting_has_another_value_here():
 @pytest.mark.parametrize("key", OTHERS)
 def test_the_run_id_differs_for_every_setting(key):
     base = {"corpus.name": "ravdess"} if key == "corpus.folds" else {}
+    if method := UNDER.get(key.partition("_")[0]):
+        base = {"classifier.method": method}
     first, second = RunConfig.from_dict(base), RunConfig.from_dict(base | {key: OTHERS[key]})
     assert flatten(first.to_dict())[key] != flatten(second.to_dict())[key]
     assert run_id(first, CORPUS, ENCODER) != run_id(second, CORPUS, ENCODER)

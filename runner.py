@@ -13,6 +13,7 @@
     python runner.py fetch ravdess --data DIR       download what may be downloaded
     python runner.py predict RUN FILE...            emotion probabilities of audio files
     python runner.py export RUN FOLDER              a kept model as a folder of its own
+    python runner.py stress grids/table3.yaml       kept models on noise, rooms and codecs
     python runner.py completion bash                a script for the shell's completion
 
 Exit status: 0 every wanted fold has finished; 1 some failed, each named; 2 wrong usage, config or

@@ -45,6 +45,10 @@ class Archive:
         """Where the trained weights of one run lie, if they were to be kept."""
         return self.folder(run_id) / MODEL
 
+    def stress(self, run_id: str) -> Path:
+        """Where it lies what one run's model said under perturbations."""
+        return self.folder(run_id) / "stress"
+
     def models(self) -> list[str]:
         """The run ids of all finished folds whose weights were kept."""
         found = (path.parent.name for path in self._folder.glob(f"*/{MODEL}"))
@@ -80,7 +84,8 @@ class Archive:
         """Remove a fold, finished or under way; what it cost stays known until it costs anew."""
         for name in ("result.json", MODEL, ERRORS, MICRO_BATCH):
             (self.folder(run_id) / name).unlink(missing_ok=True)
-        shutil.rmtree(self.checkpoints(run_id), ignore_errors=True)
+        for folder in (self.checkpoints(run_id), self.stress(run_id)):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def log_failure(self, run_id: str, text: str) -> Path:
         """Keep what is known of a failure until the fold finishes; returns where."""

@@ -28,6 +28,7 @@ OWN_VERBS = {  # own options: the module whose `verb` reads and answers them
     "predict": "ablation.predict",
     "export": "ablation.export",
     "power": "ablation.power",
+    "stress": "ablation.stress.verb",
     "completion": "ablation.completion",
 }
 EVERY_VERB = (*VERBS, *OWN_VERBS)
@@ -55,6 +56,7 @@ Cross-validated ablations of speech emotion recognition: one grid file in, one t
   runner.py fetch ravdess --data DIR    download what may be downloaded
   runner.py predict RUN FILE...         emotion probabilities of audio files by a kept model
   runner.py export RUN FOLDER           a kept model as a folder that needs nothing beside it
+  runner.py stress grids/table3.yaml    kept models on noise, rooms and codecs, without training
   runner.py completion bash             a script that lets the shell complete all this
 """
 FIGURES = """\

@@ -15,6 +15,7 @@ from ablation.grid import Grid
 from ablation.options import Options
 from ablation.study import check_encoder, is_wanted, open_corpora, store_frames, trials_by_run_id
 from ablation.workload import longest_first
+from core.classifiers import NETWORK
 from core.config import RunConfig
 from core.devices import best_device, use_deterministic_kernels
 from core.fold import CorpusAudio
@@ -47,6 +48,7 @@ def calibrate(
         key: group[0].config
         for key, group in named.items()
         if is_wanted(group, options) and not archive.holds(key)
+        if group[0].config.classifier.method == NETWORK  # a baseline has no steps
     }
     kinds = _kinds(longest_first(missing))
     if not kinds:

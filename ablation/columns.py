@@ -11,12 +11,14 @@ from typing import Literal
 
 from rich.cells import cell_len
 
+from core.classifiers import EGEMAPS_SVM, LINEAR_PROBE
 from core.config import RunConfig
 
 NOTHING = "–"
 TICK = "✓"
 LOSSES = {"kl": "KL", "center": "Center", "focal": "Focal", "supcon": "SupCon"}
 MIXUP = {"none": NOTHING, "lam": "LAM", "eam": "EAM", "mixup": "plain"}
+BASELINES = {EGEMAPS_SVM: "functionals, SVM", LINEAR_PROBE: "mean, linear probe"}
 AGGREGATION = {
     "first": "first frame",
     "max": "max",
@@ -55,15 +57,30 @@ class Column:
 def setting_columns(configs: Sequence[RunConfig]) -> list[Column]:
     """What the paper's Table 3 says of each row: encoder, mixup, aggregation, a tick per loss."""
     settings = {
-        "encoder": ([encoder_name(config.encoder.name) for config in configs], ENCODER_RANK),
+        "encoder": ([_encoder(config) for config in configs], ENCODER_RANK),
         "mixup": ([MIXUP[config.mixup.method] for config in configs], METHOD_RANK),
-        "aggregation": ([AGGREGATION[config.pooling.method] for config in configs], METHOD_RANK),
+        "aggregation": ([_aggregation(config) for config in configs], METHOD_RANK),
     }
     found = [Column(name, tuple(cells), "left", rank) for name, (cells, rank) in settings.items()]
     for term, header in LOSSES.items():
-        ticks = tuple(TICK if term in config.losses.terms else "" for config in configs)
+        ticks = tuple(TICK if term in _terms(config) else "" for config in configs)
         found.append(Column(header, ticks, "center", LOSSES_RANK))
     return found
+
+
+def _encoder(config: RunConfig) -> str:
+    if config.classifier.method == EGEMAPS_SVM:
+        return "eGeMAPS"
+    return encoder_name(config.encoder.name)
+
+
+def _aggregation(config: RunConfig) -> str:
+    """Of a baseline, what it is."""
+    return BASELINES.get(config.classifier.method) or AGGREGATION[config.pooling.method]
+
+
+def _terms(config: RunConfig) -> tuple[str, ...]:
+    return () if config.classifier.method in BASELINES else config.losses.terms
 
 
 def fitting(found: Sequence[Column], width: int) -> list[Column]:

@@ -63,7 +63,7 @@ def with_statistics(summaries: Sequence[Summary], baseline: str) -> tuple[Summar
         found.append(_statistics(summary, told, tests))
     return tuple(
         replace(summary, statistics=one)
-        for summary, one in zip(summaries, _corrected(found), strict=True)
+        for summary, one in zip(summaries, corrected(found), strict=True)
     )
 
 
@@ -169,8 +169,8 @@ def test_to_train(cell: Cell) -> float:
     return 1 / (groups - 1 - (cell.config.evaluation.selection == "validation"))
 
 
-def _corrected(found: Sequence[Statistics]) -> list[Statistics]:
-    """Holm's correction over every test of the table."""
+def corrected(found: Sequence[Statistics]) -> list[Statistics]:
+    """Holm's correction over every test of a table."""
     family = [
         (index, name, test.p)
         for index, one in enumerate(found)

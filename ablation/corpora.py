@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.classifiers import EGEMAPS_SVM
 from core.corpora.catalog import CORPORA
 from core.corpora.corpus import Corpus
 from core.corpora.utterance import CorpusError, NotTheCorpusError, Parsed
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # it brings torch, which finding and checking a corpus need n
     from core.fold import CorpusAudio
 
 Progress = Callable[[int, int], None]
+EGEMAPS = "eGeMAPS"  # how openSMILE's functionals are called where encoders are named
 
 
 class NoCorpusError(CorpusError):
@@ -110,22 +112,25 @@ def encode(
     """
     from core.devices import best_device
     from core.features import build_frames
+    from core.functionals import build_functionals
 
     passes: dict[tuple[str, str], list[RunConfig]] = {}
     for config in configs:
-        if config.stores_frames:
+        if config.classifier.method == EGEMAPS_SVM:
+            passes.setdefault((config.corpus.name, EGEMAPS), []).append(config)
+        elif config.stores_frames:
             passes.setdefault((config.corpus.name, config.encoder.name), []).append(config)
     lines = []
     for (corpus, encoder), group in passes.items():
         name, started = Path(encoder).name, time.monotonic()
         with show(f"encoding {corpus} by {name}") as on_progress:
-            has_run = build_frames(
-                group,
-                corpora[corpus].store,
-                best_device(),
-                workers=workers,
-                on_progress=on_progress,
-            )
+            store = corpora[corpus].store
+            if encoder == EGEMAPS:
+                has_run = build_functionals(store, on_progress=on_progress)
+            else:
+                has_run = build_frames(
+                    group, store, best_device(), workers=workers, on_progress=on_progress
+                )
         if has_run:
             lines.append(f"{corpus}: encoded by {name} in {time.monotonic() - started:.0f} s")
     return lines

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from heapq import heapify, heapreplace
 from statistics import median
 
+from core.classifiers import NETWORK
 from core.config import RunConfig
 
 MAX_S = 1e9
@@ -61,6 +62,8 @@ def kind_of(config: RunConfig) -> str:
         # Later parts stand only where they are more than nothing: kinds that were noted stay whole.
         *([f"lora={encoder.lora_rank}"] if encoder.lora_rank else []),
     )
+    if config.classifier.method != NETWORK:
+        parts = (config.classifier.method, *parts[1:])
     return "|".join(parts)
 
 

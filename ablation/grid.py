@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablation.demo import demo_settings
 from ablation.design import Design
+from core.classifiers import is_unused
 from core.config import CorpusConfig, RunConfig
 from core.corpora.corpus import Corpus
 from core.identity import config_key, config_keys
@@ -216,6 +217,7 @@ def expand(
             except ConfigError as error:
                 problems += [_located(found, row, settings, overrides) for found in error.problems]
                 continue
+            problems += _without_effect(row, config.classifier.method)
             cells.append(
                 Cell(
                     row=row.name,
@@ -226,6 +228,16 @@ def expand(
                 )
             )
     return cells, problems
+
+
+def _without_effect(row: Row, method: str) -> list[GridProblem]:
+    """Settings that a row makes itself and its method has no use for; a base's are passed over."""
+    text = f"has no effect under classifier.method {method}, must not stand in its row"
+    return [
+        GridProblem(setting.line, setting.key, text)
+        for key, setting in row.settings.items()
+        if is_unused(method, key)
+    ]
 
 
 def _config(

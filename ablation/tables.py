@@ -67,8 +67,8 @@ def markdown(
         commit: The code's, "" where unknown.
         chosen: Another layout than `columns`.
     """
-    blocks = [f"**{_escape(DEMO)}**"] if demo else []
-    blocks.append(f"# {_escape(title)}")
+    blocks = [f"**{escape(DEMO)}**"] if demo else []
+    blocks.append(f"# {escape(title)}")
     layout = columns(summaries) if chosen is None else chosen
     blocks.append(with_notes(layout, notes(summaries, selection, commit)))
     return "\n\n".join(blocks) + "\n"
@@ -76,9 +76,7 @@ def markdown(
 
 def with_notes(chosen: Sequence[Column], lines: Iterable[str]) -> str:
     """Columns and the notes below them as markdown."""
-    parts = [_markdown_column(column) for column in chosen]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in zip(*parts, strict=True))
-    return "\n\n".join((table, "\n".join(f"- {_escape(note)}" for note in lines)))
+    return "\n\n".join((markdown_table(chosen), "\n".join(f"- {escape(note)}" for note in lines)))
 
 
 def terminal(
@@ -226,8 +224,14 @@ def _speaker_columns(summaries: Sequence[Summary | None]) -> list[Column]:
     return found
 
 
+def markdown_table(layout: Sequence[Column]) -> str:
+    """Columns as markdown."""
+    parts = [_markdown_column(column) for column in layout]
+    return "\n".join(f"| {' | '.join(line)} |" for line in zip(*parts, strict=True))
+
+
 def _markdown_column(column: Column) -> list[str]:
-    header, *cells = (_escape(text) for text in (column.header, *column.cells))
+    header, *cells = (escape(text) for text in (column.header, *column.cells))
     width = max(3, *map(cell_len, (header, *cells)))
     right = column.align != "left"
     rule = "-" * (width - (column.align == "center") - 1)
@@ -240,7 +244,7 @@ def _markdown_column(column: Column) -> list[str]:
     ]
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Text as markdown shows it literally, on one line, whatever a row or an encoder is called."""
     plain = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*\[\]|~])", r"\\\1", plain)

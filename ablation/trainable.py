@@ -15,6 +15,8 @@ from ray import tune
 
 from ablation.archive import Archive
 from ablation.cluster import Resources
+from core.baselines import BaselineFold
+from core.classifiers import NETWORK
 from core.config import RunConfig
 from core.devices import best_device, free_memory, is_out_of_memory, use_deterministic_kernels
 from core.fold import CorpusAudio, Fold
@@ -46,7 +48,7 @@ class FoldTrainable(tune.Trainable):
         self._recompute = resources.recompute
         if resources.deterministic:
             use_deterministic_kernels()
-        self._fold: Fold | None = None
+        self._fold: Fold | BaselineFold | None = None
         self._started = 0.0  # when the fold was built, and the epochs that it then had
         self._resumed = 0
         self._assign(config)
@@ -92,13 +94,27 @@ class FoldTrainable(tune.Trainable):
             self._run_id, self._micro_batch, self._config.training.batch_size
         )
 
-    def _keep(self, fold: Fold) -> list[str]:
+    def _keep(self, fold: Fold | BaselineFold) -> list[str]:
         """Keep the weights, before the fold counts as finished; a full disk costs no result."""
+        model = fold.kept_model(self._keep_models)
+        if model is None:
+            return ["a baseline keeps no weights"]
         try:
-            write_model(self._archive.model(self._run_id), fold.kept_model(self._keep_models))
+            write_model(self._archive.model(self._run_id), model)
         except OSError as error:
             return [f"its weights are not kept: {error}"]
         return []
+
+    def _open(self, corpus: CorpusAudio) -> Fold | BaselineFold:
+        if self._config.classifier.method != NETWORK:
+            return BaselineFold(self._config, corpus, best_device())
+        return Fold(
+            self._config,
+            corpus,
+            best_device(),
+            self._archive.micro_batch(self._run_id, self._micro_batch),
+            self._recompute,
+        )
 
     def _step(self) -> dict[str, Any]:
         report: dict[str, Any] = {"done": False}
@@ -107,13 +123,7 @@ class FoldTrainable(tune.Trainable):
             corpus = self._corpora[self._config.corpus.name]
             self._started = time.perf_counter()
             free_memory()  # of the fold before, and of one that took too much
-            self._fold = Fold(
-                self._config,
-                corpus,
-                best_device(),
-                self._archive.micro_batch(self._run_id, self._micro_batch),
-                self._recompute,
-            )
+            self._fold = self._open(corpus)
             report["remarks"] = self._fold.resume(folder)
             self._resumed = len(self._fold.history)
             if epochs := self._resumed:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from core.classifiers import ClassifierConfig, settled
 from core.contradictions import contradictions
 from core.corpora.catalog import CORPORA
 from core.encoder_catalog import is_pretrained
@@ -220,11 +221,15 @@ class RunConfig:
     losses: LossConfig = field(default_factory=LossConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "RunConfig":
         """The one gate: settings, dotted or nested, become a config or a `ConfigError`."""
-        config = build(cls, flatten(settings))
+        flat = flatten(settings)
+        config = build(cls, flat)  # all of them, since what has no effect must be right as well
+        if config.classifier != ClassifierConfig():
+            config = build(cls, settled(flat))
         if config.corpus.name in CORPORA and not config.corpus.folds:
             scheme = CORPORA[config.corpus.name].default_scheme
             config = replace(config, corpus=replace(config.corpus, folds=scheme))

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from core.batches import Batcher
+from core.classifiers import NETWORK
 from core.clips import Inputs
 from core.config import RECIPE_VERSION, RunConfig
 from core.corpora.folds import FoldScheme, split
@@ -67,6 +68,9 @@ class Fold:
         Its size, and whether layers are computed again in the backward pass, is how the figures
         were come by and not what they are of: no part of the run id.
         """
+        if config.classifier.method != NETWORK:
+            rule = "a fold that trains must be of classifier.method network"
+            raise ValueError(f"{rule}, got {config.classifier.method}")
         evaluation, store = config.evaluation, corpus.store
         holds_out = evaluation.selection == "validation"
         watch_memory()

@@ -27,6 +27,11 @@ LATER = (
     "evaluation.inner_fold",
     "evaluation.patience",
     "evaluation.speeds",
+    "classifier.method",
+    "classifier.svm_c",
+    "classifier.svm_kernel",
+    "classifier.svm_gamma",
+    "classifier.probe_c",
 )
 """Settings that came after the first folds of this recipe. At its default such a one changes
 nothing of what is computed and stays out of the name, so that those folds are found and not trained
@@ -77,4 +82,6 @@ def _named(config: RunConfig) -> dict[str, Any]:
         group, _, name = key.partition(".")
         if settings[group][name] == _DEFAULTS[group][name]:
             del settings[group][name]
+            if not settings[group]:
+                del settings[group]
     return settings

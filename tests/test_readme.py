@@ -17,6 +17,7 @@ import soundfile
 import runner
 from ablation import check, completion, export, fetch, power, predict
 from ablation.arguments import OWN_VERBS, parse
+from ablation.stress import verb as stress
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,6 +42,7 @@ PARSERS = {
     "export": export.parser,
     "completion": completion.parser,
     "power": power.parser,
+    "stress": stress.parser,
 }
 # Where a command of the README is run, on other data or a smaller grid.
 RUN_IN = {
@@ -68,6 +70,9 @@ RUN_IN = {
     "grids/ravdess_frozen.yaml --data DIR --keep-models best": (
         "test_end_to_end.py::test_each_row_s_best_fold_keeps_its_weights"
     ),
+    "grids/ravdess_whisper.yaml --data DIR --keep-models all": (
+        "test_end_to_end.py::test_each_row_s_best_fold_keeps_its_weights"
+    ),
     "grids/table3.yaml --data DIR --runs SHARED --address auto --tracking-uri URI": (
         "test_cluster_end_to_end.py::test_the_trials_of_a_lost_node_move_to_the_other_and_finish"
     ),
@@ -89,6 +94,9 @@ RUN_IN = {
     ),
     "predict my_model - --jsonl": ("ablation/test_predict.py::test_stdin_is_heard_as_the_file_is"),
     "report GRID": "test_end_to_end.py::test_a_report_needs_mlflow_alone",
+    "stress grids/ravdess_whisper.yaml --data DIR": (
+        "ablation/stress/test_verb.py::test_clean_figures_are_the_archive_s_and_noise_has_its_own"
+    ),
     "ui": (
         "test_runner.py::test_the_ui_is_served_on_loopback_and_tells_no_process_list_its_database"
     ),
@@ -148,7 +156,7 @@ def test_every_command_of_the_readme_is_run_by_a_test():
 def test_every_grid_of_the_readme_can_be_planned(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     grids = sorted(set(re.findall(r"grids/\w+\.yaml", README)))
-    assert len(grids) == 8
+    assert len(grids) == 9
     for grid in grids:
         assert runner.main([grid, "--plan", "--json", "--runs", str(tmp_path / "runs")]) == 0
         assert json.loads(capsys.readouterr().out)["to_run"] > 0

@@ -29,6 +29,18 @@ def test_a_row_s_settings_are_worded_as_the_paper_has_them():
     }
 
 
+def test_a_baseline_says_what_it_is_and_has_no_losses():
+    configs = [
+        RunConfig.from_dict({"classifier.method": "egemaps-svm"}),
+        RunConfig.from_dict({"classifier.method": "linear-probe", "encoder.name": "wavlm-base"}),
+    ]
+    found = {column.header: column.cells for column in setting_columns(configs)}
+    assert found["encoder"] == ("eGeMAPS", "wavlm-base")
+    assert found["mixup"] == ("–", "–")
+    assert found["aggregation"] == ("functionals, SVM", "mean, linear probe")
+    assert found["KL"] == ("", "")
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

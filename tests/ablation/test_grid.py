@@ -146,6 +146,21 @@ def test_a_wrong_override_is_told_once_for_all_rows():
     )
 
 
+def test_a_row_may_not_set_what_its_baseline_has_no_use_for_but_the_base_may():
+    base = {"mixup.method": Setting("lam", 3, "base.mixup.method")}
+    row = row_of(classifier__method="linear-probe", mixup__method="eam")
+    _, problems = expand(base, [row], SAVEE, (0,), Overrides())
+    assert [str(problem) for problem in problems] == [
+        "line 8: rows[0].mixup.method: has no effect under classifier.method linear-probe, must "
+        "not stand in its row"
+    ]
+    cells, problems = expand(
+        base, [row_of(classifier__method="linear-probe")], SAVEE, (0,), Overrides()
+    )
+    assert not problems
+    assert cells[0].config.mixup.method == "none"
+
+
 def test_expansion_stops_where_there_are_problems_enough():
     rows = [row_of(str(i), line=i, training__epochs=0) for i in range(1, 1000)]
     assert len(problems_of(*rows)) == 50

@@ -14,6 +14,8 @@ from core.corpora.catalog import CORPORA
 from core.fold import CorpusAudio
 from core.nonfinite import TrainingError
 from tests.ablation.stand_ins import SAVEE, config_of, metrics_of, result_of
+from tests.core.small_folds import of
+from tests.core.small_speech import small_config, tones
 
 RUN = "0123456789ab"
 
@@ -199,3 +201,21 @@ def test_a_disk_too_full_for_weights_costs_no_result(trainable, fold, tmp_path, 
         report = trainable.step()
     assert report["remarks"] == ["its weights are not kept: [Errno 28] No space left on device"]
     assert Archive(tmp_path).holds(RUN)
+
+
+def test_a_baseline_is_fitted_in_one_step_and_keeps_no_weights(tmp_path):
+    utterances, store = tones()
+    corpus = of(utterances, store)
+    config = small_config(classifier={"method": "linear-probe"})
+    resources = Resources(cpus=1, keep_models="all")
+    trial = {"run_id": RUN, "config": config.to_dict()}
+    made = FoldTrainable.__new__(FoldTrainable)
+    made.setup({"trial": trial}, {"iemocap": corpus}, tmp_path, Path.cwd(), resources)
+    report = made.step()
+    assert report["done"]
+    assert report["metrics"]["epoch"] == 1
+    assert report["remarks"] == ["a baseline keeps no weights"]
+    archive = Archive(tmp_path)
+    name = next(path.name for path in (tmp_path / "folds").iterdir())
+    assert archive.load(name).config == config
+    assert not archive.model(name).exists()

@@ -79,14 +79,30 @@ OTHERS = {
     "evaluation.speeds": [0.9, 1.1],
     "evaluation.inner_fold": 3,
     "evaluation.patience": 3,
+    "classifier.method": "linear-probe",
+    "classifier.svm_c": 2.0,
+    "classifier.svm_kernel": "linear",
+    "classifier.svm_gamma": 0.1,
+    "classifier.probe_c": 2.0,
 }
-# Where a value is right only beside another: what the other is.
+# Where a value is right, or has an effect, only beside another: what the other is.
+SVM = {"classifier.method": "egemaps-svm"}
 BESIDE = {
     "corpus.folds": {"corpus.name": "ravdess"},
     "evaluation.patience": {"evaluation.selection": "validation"},
+    "classifier.svm_c": SVM,
+    "classifier.svm_kernel": SVM,
+    "classifier.svm_gamma": SVM,
+    "classifier.probe_c": {"classifier.method": "linear-probe"},
 }
-# Those that can stand beside one another: joined layers take the place of the layer.
-ALONE = ("corpus.folds", "encoder.train", "encoder.join_layers")
+# Those that can stand beside one another: joined layers take the place of the layer, and a
+# baseline of most of the others.
+ALONE = (
+    "corpus.folds",
+    "encoder.train",
+    "encoder.join_layers",
+    *(k for k in OTHERS if "classifier" in k),
+)
 TOGETHER = {key: value for key, value in OTHERS.items() if key not in ALONE}
 CORPUS, ENCODER = "c" * 16, "e" * 16
 # Two configs of before `LATER`, their run ids and the keys of two of their folds, as named then.

@@ -1,0 +1,1 @@
+"""Kept models on speech that they were not trained for: the verb `stress`."""

@@ -355,7 +355,7 @@ def test_wrong_labels_of_the_outer_test_fold_change_no_inner_score_and_no_choice
     utterances, clips = tones(per_class=2)
     studies.use(utterances, clips)
     studies.train = really
-    settings = {"folds": (3,), "selection": selection, "inner": 1}
+    settings = {"folds": (3,), "selection": selection, "inner": 1, "epochs": 8}
     studies.start("clean", **settings)
     clean, chosen = studies.found(), studies.archive
     other = dict(zip(CLASSES, CLASSES[1:] + CLASSES[:1], strict=True))

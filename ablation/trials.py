@@ -197,7 +197,9 @@ def _fit(
     signals: "_Signals",
 ) -> None:
     listed = [{"run_id": name, "config": config.to_dict()} for name, config in trials.items()]
-    with cluster(resources) as gpus, tempfile.TemporaryDirectory() as scratch:
+    # Removed after Ray has ended: a worker that is being stopped may still write there.
+    scratch_folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with scratch_folder as scratch, cluster(resources) as gpus:
         signals.catch()
         trainable = tune.with_parameters(
             FoldTrainable,

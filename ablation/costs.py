@@ -47,8 +47,6 @@ def kind_of(config: RunConfig) -> str:
         f"frozen={encoder.train}",
         f"layer={encoder.layer}",
         f"weighed={encoder.weigh_layers}",
-        f"joined={encoder.join_layers}",
-        f"heard={evaluation.speeds}",
         f"crop={config.audio.crop_s:g}",
         f"precision={training.precision}",
         f"batch={training.batch_size}",
@@ -61,6 +59,8 @@ def kind_of(config: RunConfig) -> str:
         losses.weighting,
         # Later parts stand only where they are more than nothing: kinds that were noted stay whole.
         *([f"lora={encoder.lora_rank}"] if encoder.lora_rank else []),
+        *([f"joined={encoder.join_layers}"] if encoder.join_layers else []),
+        *([f"heard={evaluation.speeds}"] if len(evaluation.speeds) > 1 else []),
     )
     if config.classifier.method != NETWORK:
         parts = (config.classifier.method, *parts[1:])

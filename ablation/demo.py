@@ -29,6 +29,7 @@ def demo_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         **TRAINING,
         "encoder.name": "logmel-small" if is_hubert else "logmel-base",
         "encoder.layer": None,
+        "encoder.join_layers": (),
         "encoder.lora_rank": 0,
     }
 

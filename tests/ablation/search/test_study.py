@@ -39,7 +39,7 @@ base:
   encoder.name: logmel-small
   training.epochs: {epochs}
   training.batch_size: 4
-  training.learning_rate: 0.01
+  training.learning_rate: {rate}
   training.precision: float32
   mixup.method: none
   pooling.method: mean
@@ -138,7 +138,7 @@ class Studies:
 
     def start(self, folder="a", folds=(), fresh=False, **settings):
         self.trained.clear()
-        chosen = {"method": "random", "trials": 3, "inner": "all", "epochs": 1}
+        chosen = {"method": "random", "trials": 3, "inner": "all", "epochs": 1, "rate": 0.01}
         text = TEXT.format(**{"selection": "last", **chosen, **settings})
         places = Options(
             runs=self._tmp_path / folder,
@@ -355,7 +355,7 @@ def test_wrong_labels_of_the_outer_test_fold_change_no_inner_score_and_no_choice
     utterances, clips = tones(per_class=2)
     studies.use(utterances, clips)
     studies.train = really
-    settings = {"folds": (3,), "selection": selection, "inner": 1, "epochs": 8}
+    settings = {"folds": (3,), "selection": selection, "inner": 1, "epochs": 8, "rate": 0.001}
     studies.start("clean", **settings)
     clean, chosen = studies.found(), studies.archive
     other = dict(zip(CLASSES, CLASSES[1:] + CLASSES[:1], strict=True))

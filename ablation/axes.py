@@ -242,7 +242,7 @@ def _changes(
         values = {}
         for key, setting in settings.items():
             if sign and key not in lists():
-                text = f"'{sign}' changes a list, {' or '.join(lists())}{suggest(key, lists())}"
+                text = f"'{sign}' changes a list: {', '.join(lists())}{suggest(key, lists())}"
                 source.problems.append(GridProblem(setting.line, setting.key, text))
             elif sign and not isinstance(setting.value, list):
                 values[key] = [setting.value]

@@ -11,7 +11,7 @@ from ablation.grid import Grid
 from ablation.page.drawings import MOST_DRAWN, Drawing, Gain
 from ablation.page.inline import figure_html, inline_svg
 from ablation.page.style import STYLE
-from ablation.page.tables import column_table, confusion_table, plain_table
+from ablation.page.tables import column_table, confusion_table, plain_table, stacked
 from ablation.provenance import Provenance
 from ablation.tables import DEMO, SELECTION, columns, notes
 
@@ -39,7 +39,9 @@ def page(
         f"<li>{escape(note)}</li>"
         for note in notes(summaries, grid.selection, provenance.git_commit)
     )
-    table = column_table(columns(summaries), "Rates in percent, one line a row of the grid")
+    table = column_table(
+        stacked(columns(summaries)), "Rates in percent, one line a row of the grid"
+    )
     return "".join(
         (
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',

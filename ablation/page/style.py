@@ -32,6 +32,7 @@ th:first-child,.left{{text-align:left}}
 tbody th{{font-weight:500;white-space:normal;max-width:20rem;position:sticky;left:0;
 background:var(--paper)}}
 .main tbody th{{min-width:min(11.5rem,38vw)}}
+.detail{{color:var(--quiet);font-size:.92em}}
 .center{{text-align:center}}
 tbody tr:hover,tbody tr:hover th{{background:var(--soft)}}
 .confusion td{{text-align:center;min-width:3rem}}

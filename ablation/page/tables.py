@@ -1,12 +1,13 @@
 """Tables of the page: cells with their headings named, ticks and colours with words beside them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from html import escape
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ablation.columns import NOTHING, TICK, Column
+from ablation.columns import NOTHING, STATISTICS_RANK, TICK, Column
 
 _SPOKEN = '<span aria-hidden="true">{}</span><span class="spoken">{}</span>'
 
@@ -25,6 +26,23 @@ def column_table(columns: Sequence[Column], caption: str) -> str:
         ]
         lines.append(f'<tr><th scope="row">{escape(texts[0])}</th>{"".join(cells)}</tr>')
     return scrolled(_table(caption, "".join(heads), lines, "main"), caption)
+
+
+def stacked(columns: Sequence[Column]) -> list[Column]:
+    """Each interval below its figure in one cell, so that a page of usual width holds them all."""
+    found: list[Column] = []
+    for column in columns:
+        above = found[-1] if found else None
+        if not (above and column.rank == STATISTICS_RANK and above.group == column.group):
+            found.append(column)
+            continue
+        cells = tuple(
+            f"{figure}\n{detail}" if detail != NOTHING else figure
+            for figure, detail in zip(above.cells, column.cells, strict=True)
+        )
+        header = f"{above.header}\n{column.header.partition(chr(10))[0]}"
+        found[-1] = replace(above, header=header, cells=cells)
+    return found
 
 
 def plain_table(caption: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -76,7 +94,10 @@ def _cell(text: str, align: str) -> str:
         return _SPOKEN.format(NOTHING, "none")
     if not text and align == "center":  # a column of ticks
         return '<span class="spoken">no</span>'
-    return escape(text)
+    figure, *details = text.split("\n")
+    return escape(figure) + "".join(
+        f'<br><span class="detail">{escape(detail)}</span>' for detail in details
+    )
 
 
 def _broken(header: str) -> str:

@@ -174,7 +174,7 @@ def test_what_the_command_line_or_the_demo_makes_equal_is_no_problem(grid_of):
             [
                 "line 4: matrix.mixup.methd: must be a setting or a component, or have named "
                 "levels, {NAME: {SETTING: VALUE}}; did you mean 'mixup.method'?",
-                "line 4: matrix.mixup.method[0]: must be one of none, lam, eam, got 'lma'; "
+                "line 4: matrix.mixup.method[0]: must be one of none, lam, eam, mixup, got 'lma'; "
                 "did you mean 'lam'?",
             ],
         ),
@@ -219,10 +219,11 @@ def test_what_the_command_line_or_the_demo_makes_equal_is_no_problem(grid_of):
         (
             "matrix:\n  a: {x: {losses.trms+: kl}, y: {mixup.method+: eam}}\n",
             [
-                "line 5: matrix.a.x.losses.trms+: '+' changes a list, augment.speeds or "
-                "losses.terms; did you mean 'losses.terms'?",
-                "line 5: matrix.a.y.mixup.method+: '+' changes a list, augment.speeds or "
-                "losses.terms",
+                "line 5: matrix.a.x.losses.trms+: '+' changes a list: encoder.join_layers, "
+                "augment.speeds, augment.noise_colours, losses.terms, evaluation.speeds; "
+                "did you mean 'losses.terms'?",
+                "line 5: matrix.a.y.mixup.method+: '+' changes a list: encoder.join_layers, "
+                "augment.speeds, augment.noise_colours, losses.terms, evaluation.speeds",
             ],
         ),
         (

@@ -195,7 +195,7 @@ def test_a_disk_too_full_for_weights_costs_no_result(trainable, fold, tmp_path, 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(ablation.trainable, "write_model", write)
-    monkeypatch.setattr(fold, "kept_model", lambda self, kept: None, raising=False)
+    monkeypatch.setattr(fold, "kept_model", lambda self, kept: "its weights", raising=False)
     trainable._keep_models = "all"
     for _ in range(3):
         report = trainable.step()

@@ -11,10 +11,12 @@ import pytest
 
 import ablation.page.drawings
 from ablation.archive import Archive
+from ablation.columns import STATISTICS_RANK, Column
 from ablation.courses import read_courses
 from ablation.figures.forest import Estimate
 from ablation.page.document import page
 from ablation.page.drawings import MOST_DRAWN, draw_corpus, gains
+from ablation.page.tables import column_table, stacked
 from ablation.page.write import add_page
 from ablation.provenance import Provenance
 from ablation.report import summarise_grid, write_report
@@ -269,3 +271,15 @@ def test_a_picture_of_differences_holds_the_rows_that_differ_most(monkeypatch, t
     assert drawing.text.startswith("UA and WA of 1 rows minus those of plain")
     assert drawing.caption.endswith("Of 2 rows, the 1 furthest from it.")
     assert [text.get_text() for text in drawing.figure.axes[0].get_yticklabels()] == ["same"]
+
+
+def test_an_interval_stands_below_its_figure():
+    figure = Column("WA %", ("71.00 ± 2.00", "70.00"), group="WA")
+    interval = Column("95 %\nWA", ("69.00–73.00", "–"), rank=STATISTICS_RANK, group="WA")
+    other = Column("UA %", ("60.00", "61.00"), group="UA")
+    (one, two) = stacked([figure, interval, other])
+    assert one.header == "WA %\n95 %"
+    assert one.cells == ("71.00 ± 2.00\n69.00–73.00", "70.00")
+    assert two == other
+    html = column_table([Column("row", ("a", "b"), align="left"), one], "Rates")
+    assert '71.00 ± 2.00<br><span class="detail">69.00–73.00</span></td>' in html

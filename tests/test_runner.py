@@ -135,7 +135,7 @@ def test_no_arguments_are_answered_with_help_on_stderr(refusal):
 
 A_GRID = (
     "must be a grid file, or one of report, figures, ui, doctor, check, fetch, predict, export, "
-    "completion"
+    "power, stress, completion"
 )
 SEEDS = "must be a count in 1..1000 or a list such as 0,1,2 of different whole numbers from 0"
 SEED_WORDS = [

@@ -1,5 +1,6 @@
 """Where trials run: Ray on this machine, on loopback only, or a cluster that the user names."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,9 @@ def cluster(resources: Resources) -> Iterator[float]:
     try:
         yield gpus_per_trial(resources, ray.cluster_resources())
     finally:
+        # What Tune leaves in cycles refers to actors and objects. Collected after the shutdown, it
+        # asks Ray for them once more, and Ray ends this process on the spot.
+        gc.collect()
         ray.shutdown()
 
 

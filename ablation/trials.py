@@ -197,9 +197,9 @@ def _fit(
     signals: "_Signals",
 ) -> None:
     listed = [{"run_id": name, "config": config.to_dict()} for name, config in trials.items()]
-    # Removed after Ray has ended: a worker that is being stopped may still write there.
+    # A worker that is being stopped may still write there: what is left is no error.
     scratch_folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-    with scratch_folder as scratch, cluster(resources) as gpus:
+    with cluster(resources) as gpus, scratch_folder as scratch:
         signals.catch()
         trainable = tune.with_parameters(
             FoldTrainable,

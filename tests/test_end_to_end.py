@@ -182,7 +182,7 @@ def test_a_child_run_tells_all_about_its_fold(finished):
         assert metrics["wa"] == pytest.approx(fold["wa"])
         assert metrics["ua"] == pytest.approx(fold["ua"])
         assert metrics["n"] == fold["n"]
-        assert child.data.params["encoder.name"] == "logmel-base"  # the demo's stand-in
+        assert child.data.params["encoder.name"] == "logmel-small"
         assert tags["version.torch"].startswith("2.")
         history = client.get_metric_history(child.info.run_id, "loss_total")
         assert [entry.step for entry in history] == [1]

@@ -29,6 +29,15 @@ class ClassifierConfig:
     probe_c: float = number(1.0, 0.0, 1e6, above=True)  # scikit-learn's default
 
 
+_OF_THE_NETWORK = (
+    "augment.",
+    "mixup.",
+    "pooling.",
+    "losses.",
+    "training.",
+    "evaluation.patience",
+    "evaluation.speeds",
+)
 # Keys, or groups of them, that a method has no use for; and exceptions to the groups.
 _UNUSED: dict[str, tuple[str, ...]] = {
     NETWORK: ("classifier.svm_", "classifier.probe_"),
@@ -37,25 +46,13 @@ _UNUSED: dict[str, tuple[str, ...]] = {
         "encoder.train",
         "encoder.weigh_layers",
         "encoder.lora_",
-        "augment.",
-        "mixup.",
-        "pooling.",
-        "losses.",
-        "training.",
-        "evaluation.patience",
-        "evaluation.speeds",
+        *_OF_THE_NETWORK,
     ),
     EGEMAPS_SVM: (
         "classifier.probe_",
         "encoder.",
         "audio.",
-        "augment.",
-        "mixup.",
-        "pooling.",
-        "losses.",
-        "training.",
-        "evaluation.patience",
-        "evaluation.speeds",
+        *_OF_THE_NETWORK,
     ),
 }
 _USED: dict[str, tuple[str, ...]] = {

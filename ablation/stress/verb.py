@@ -232,11 +232,27 @@ def parser() -> argparse.ArgumentParser:
         "that was heard is lost.",
     )
     made.add_argument("grid", type=Path, metavar="GRID", help="a file of grids/")
-    made.add_argument("--only", nargs="+", default=[], metavar="ROW", help="these rows alone")
-    made.add_argument("--fold", nargs="+", default=[], type=fold, metavar="K", help="these folds")
+    made.add_argument(
+        "--only",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ROW",
+        help="these rows alone",
+    )
+    made.add_argument(
+        "--fold",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=fold,
+        metavar="K",
+        help="these folds",
+    )
     made.add_argument(
         "--kind",
         nargs="+",
+        action="extend",
         default=[],
         choices=tuple(KINDS),
         metavar="KIND",

@@ -194,6 +194,16 @@ def test_grids_and_links_of_the_readme_are_there():
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize(("room", "most"), [("core", 1_650), ("ablation", 1_350)])
+def test_what_a_newcomer_is_told_to_read_stays_an_hours_worth(room, most):
+    path = re.search(r"## Where to start reading\n(.*?)\n## ", README, re.DOTALL)[1]
+    parts = path.split("in `ablation/`")
+    named = re.findall(r"`(\w+\.py)`", parts[0] if room == "core" else parts[1])
+    lines = [(ROOT / room / name).read_text(encoding="utf-8").count("\n") for name in named]
+    assert len(lines) >= 5
+    assert most - 200 < sum(lines) < most
+
+
 def test_the_tree_of_the_readme_names_every_module_and_no_other():
     tree = re.search(r"## The tree\n\n```\n(.*?)```", README, re.DOTALL)[1]
     for folder in ("core", "ablation"):

@@ -6,8 +6,8 @@ A grid is one of them if each of its rows names a figure of one and the same tab
     Table 2   UA of SAVEE's speakers and their mean, our rows last, then the difference
     Table 3   ticks for encoder, mixup, feature aggregation and losses; published beside ours
 
-What the paper has not, plain mixup say, has a column of its own where a row uses it. A demo's tables
-have these columns, but never a published figure.
+What the paper has not, plain mixup say, has a column of its own where a row uses it. A demo's
+tables have these columns, but never a published figure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -54,7 +54,8 @@ def run_study(
     """Train what is missing, then report.
 
     Raises:
-        As `opened`; ablation.interruption.Interrupted: the user stopped it; what was finished is kept.
+        As `opened`; ablation.interruption.Interrupted: the user stopped it; what was finished is
+        kept.
     """
     with opened(grid, options, resources, console) as corpora:
         return train_and_report(grid, figures, corpora, options, resources, console)
@@ -209,7 +210,9 @@ def open_corpus(corpus: Corpus, grid: Grid, options: Options, console: Console) 
     text = f"{name}: {report.utterances} utterances, {hours:.1f} hours, from {source}"
     console.print(Text(text), soft_wrap=True)
     for utterance, reason in report.left_out.items():
-        console.print(Text(f"{name}: left out {utterance}: {reason}", style="yellow"), soft_wrap=True)
+        console.print(
+            Text(f"{name}: left out {utterance}: {reason}", style="yellow"), soft_wrap=True
+        )
     return audio
 
 

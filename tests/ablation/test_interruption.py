@@ -60,7 +60,7 @@ def test_a_signal_before_trials_start_says_how_far_the_wanted_folds_are(grid_of,
 def test_what_is_told_of_a_study_under_way_stays(grid_of, tmp_path):
     grid = grid_of("name: n\ncorpora: [savee]\nrows: [{name: a}]\n")
     options = Options(runs=tmp_path, reports=tmp_path)
-    with pytest.raises(Interrupted, match="^as it is$"), stoppable(grid, options):
+    with pytest.raises(Interrupted, match=r"^as it is$"), stoppable(grid, options):
         raise Interrupted("as it is")
 
 

@@ -5,12 +5,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from ablation.columns import setting_text
 from ablation.figures.canvas import save
 from ablation.figures.confusion import confusion_figure
 from ablation.grid import Trial
 from ablation.scores import FoldScore
 from core.identity import config_key
 from core.result import EpochMetrics, FoldResult
+from core.schema import flatten
 
 TAG_LIMIT = 5000  # MLflow's on a tag's value in every store it supports
 
@@ -26,6 +28,19 @@ def fold_tags(trial: Trial, run_id: str) -> dict[str, str]:
     config = trial.config
     place = {"fold": str(config.fold), "seed": str(config.seed)}
     return {**place, "run_id": run_id, "config_key": config_key(config)}
+
+
+def parameters(trial: Trial) -> dict[str, str]:
+    """What a fold is compared by: its row, its corpus and every setting, worded as in a plan."""
+    config = trial.config
+    settings = {"row": trial.row, "corpus": config.corpus.name, **flatten(config.to_dict())}
+    return {name: setting_text(value) for name, value in settings.items()}
+
+
+def began_ms(result: FoldResult) -> int:
+    """When its first epoch began: what is sent long afterwards has still taken its own time."""
+    first = result.history[0]
+    return first.finished_at_ms - round(1000 * first.seconds)
 
 
 def epoch_metrics(epoch: EpochMetrics) -> dict[str, float]:

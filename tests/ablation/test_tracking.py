@@ -60,6 +60,9 @@ def test_a_finished_fold_comes_back_as_the_score_it_was(uri, study, tmp_path):
     assert read_scores(uri, study) == [FoldScore.from_result("plain", result_of())]
     assert tracker.finished() == {("plain", RUN): 1_700_000_000_002}
     assert {run.info.status for run in runs_of(uri, study)} == {"FINISHED"}
+    (fold,) = by_level(uri, study, "fold")
+    # It was trained long before it was sent: two epochs, the first of 2 s until 1 ms past.
+    assert (fold.info.start_time, fold.info.end_time) == (1_699_999_998_001, 1_700_000_000_002)
 
 
 def test_epochs_sent_twice_stand_once(uri, study, tmp_path):

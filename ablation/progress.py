@@ -146,7 +146,7 @@ class Display:
         self._last_line = time.monotonic()
         if self._live is not None:
             self._live.refresh()  # in place, should the terminal have become narrower
-        self._console.print(Text(line, style=style), soft_wrap=True)
+        self._console.print(Text(line, style=style), soft_wrap=not self._console.is_terminal)
 
     def _name(self, run_id: str) -> str:
         config, row = self._trials[run_id][0].config, self._trials[run_id][0].row

@@ -10,7 +10,7 @@ Everything a table needs travels in tags, so that thousands of runs are read bac
 import logging
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
@@ -162,11 +162,11 @@ class Tracker:
             ]
             self._client.log_batch(run, metrics=news)
 
-    def log_report(self, folder: Path) -> None:
+    def log_report(self, folder: Path, summaries: Sequence[Summary]) -> None:
         """Put the table into the description of the study's run, and its files beside it."""
         run = self._group("study")
-        table = (folder / "table.md").read_text(encoding="utf-8")
-        self._client.set_tag(run, MLFLOW_RUN_NOTE, logged.description(table))
+        note = logged.study_note(summaries, self._grid, self._provenance.git_commit)
+        self._client.set_tag(run, MLFLOW_RUN_NOTE, note)
         self._client.log_artifacts(run, str(folder))
 
     def close(self) -> None:

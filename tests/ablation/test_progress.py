@@ -67,6 +67,15 @@ def test_a_narrow_terminal_loses_the_epoch_before_a_line_breaks():
     assert out.getvalue() == f"{RUN}  plain  fold 1/4  seed 0  WA 0.750  UA 0.750\n"
 
 
+def test_on_a_terminal_a_long_reason_breaks_between_words():
+    display, out = display_of(width=60, terminal=True)
+    display.trial_failed(RUN, "TrainingError: kl must be finite, found nan at epoch 3")
+    assert out.getvalue().splitlines() == [
+        f"{RUN}  plain  fold 1/4  seed 0  failed: ",
+        "TrainingError: kl must be finite, found nan at epoch 3",
+    ]
+
+
 def test_a_failed_fold_is_named_with_its_reason_and_kept():
     display, out = display_of()
     display.trial_started(RUN)

@@ -149,15 +149,16 @@ def _resources(options: Namespace, grid: "Grid") -> "Resources":
 
 
 def _run(options: Namespace, grid: "Grid", figures: "Published") -> int:
-    resources = _resources(options, grid)
     from ablation.command_line import study_options
-    from ablation.interruption import continuing
-    from ablation.search.study import run_study
-    from ablation.trials import Interrupted
+    from ablation.interruption import Interrupted, continuing, stoppable
 
     console = _console()
     try:
-        outcome = run_study(grid, figures, study_options(options), resources, console)
+        with stoppable(grid, study_options(options)):
+            resources = _resources(options, grid)
+            from ablation.search.study import run_study
+
+            outcome = run_study(grid, figures, study_options(options), resources, console)
     except (ValueError, OSError) as error:  # data, encoders and folders say what is wrong
         return _refuse(str(error))
     except Interrupted as how_far:

@@ -126,6 +126,13 @@ def _line(texts: Sequence[str], chosen: Sequence[Column], widths: Sequence[int])
     return (" " * GAP).join(padded).rstrip()
 
 
+def setting_text(value: object) -> str:
+    """A setting's value without Python's brackets and quotes."""
+    if isinstance(value, tuple | list):
+        return ", ".join(map(setting_text, value))
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
+
+
 def encoder_name(name: str) -> str:
     """An alias or hub name as it is; of a folder its own name alone."""
     return PurePath(name).name if name.startswith(("/", ".", "~")) else name

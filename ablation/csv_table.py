@@ -1,4 +1,4 @@
-"""The table as CSV for programs: one line a row and corpus, a number a cell.
+"""Tables as CSV for programs: one line a row and corpus, or an effect; a number a cell.
 
 Rates are in percent with two decimals as in the table, differences in points. An empty cell is a
 figure that does not exist. `source` tells the paper's printed methods from this study's rows;
@@ -8,12 +8,13 @@ figure that does not exist. `source` tells the paper's printed methods from this
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 from ablation.aggregate import Spread, Summary
 from ablation.columns import LOSSES, encoder_name
+from ablation.effects import Effect
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
 _TOLD = 5  # of a printed method's columns, before its figures
@@ -33,11 +34,55 @@ def csv_text(summaries: Sequence[Summary], paper: Mapping[str, Any] | None, *, d
     # What only the printed methods have stands in front, as in the paper.
     first = [*printed[0]][:_TOLD] if printed else []
     names = list(dict.fromkeys([*first, *(name for line in ours + printed for name in line)]))
+    return _text(["demo", *names], lines)
+
+
+def effects_csv(effects: Sequence[Effect], *, demo: bool) -> str:
+    """Every effect of components and axes: what it is of, its runs, its points and intervals.
+
+    `*_points` is the table's figure, `*_pooled` that of the pooled answers, which the interval is
+    of; `kind` and the runs are as `ablation/effects.py` says.
+
+    Args:
+        effects: At least one.
+        demo: As in `csv_text`.
+    """
+    lines = [{"demo": "yes" if demo else "no", **_effect(effect)} for effect in effects]
+    return _text([*lines[0]], lines)
+
+
+def _text(names: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
     file = io.StringIO()
-    writer = csv.DictWriter(file, ["demo", *names], lineterminator="\n", restval="")
+    writer = csv.DictWriter(file, names, lineterminator="\n", restval="")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
     return file.getvalue()
+
+
+def _effect(effect: Effect) -> dict[str, Any]:
+    first, *second = effect.names
+    line: dict[str, Any] = {
+        "kind": effect.kind,
+        "corpus": effect.corpus,
+        "name": first,
+        "with": second[0] if second else None,
+        "level": effect.level,
+        "against": effect.against,
+        "combinations": effect.combinations,
+        "runs_finished": effect.runs,
+        "runs_wanted": effect.wanted,
+        "runs_apart": effect.apart,
+        "complete": "yes" if effect.runs == effect.wanted else "no",
+    }
+    for place, rate in enumerate(("wa", "ua")):
+        ends = getattr(effect.intervals, rate) if effect.intervals else None
+        line |= {
+            f"{rate}_points": effect.mean and _points(effect.mean[place]),
+            f"{rate}_pooled": effect.pooled and _points(effect.pooled[place]),
+            f"{rate}_low_95": ends and _points(ends.low),
+            f"{rate}_high_95": ends and _points(ends.high),
+        }
+    return line
 
 
 def _by_corpus(

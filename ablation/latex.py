@@ -78,26 +78,29 @@ def latex(
     notes: Iterable[str],
     demo: bool,
     label: str,
+    heading: str = "",
 ) -> str:
     """The table as a float with its notes below.
 
     Args:
         columns: At least one.
-        title: Its caption.
+        title: The study's, its caption.
         notes: Below it, in small print.
         demo: Whether speech and encoders are the demo's; the caption then says so first.
         label: The study's name, for references.
+        heading: Of a further table of the study: what it shows, first in its caption.
     """
     plain = re.sub(r"^Table \d+: ", "", title)  # LaTeX counts by itself
     plain = plain[:1].upper() + plain[1:]
     parts = _parts(columns)
-    caption = f"{DEMO} {plain}" if demo else plain
+    caption = " ".join([*[DEMO] * demo, *[f"{heading}."] * bool(heading), plain])
+    key = f"{label}-{heading.lower()}" if heading else label
     body = [
         f"% Needs \\usepackage{{{','.join(PACKAGES)}}}; then \\input this file.",
         r"\begin{table*}",
         r"  \centering" + (r"\small" if len(parts) == 1 else r"\footnotesize"),
         rf"  \caption{{{escape(caption)}}}",
-        rf"  \label{{tab:{re.sub('[^a-z0-9-]', '-', label)}}}",
+        rf"  \label{{tab:{re.sub('[^a-z0-9-]', '-', key)}}}",
         r"  \setlength{\tabcolsep}{3pt}",
         *(line for part in parts for line in _fitted(part)),
         r"  \par\smallskip",

@@ -2,23 +2,27 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ablation.aggregate import Summary
+from ablation.columns import setting_text
 from ablation.figures.canvas import save
 from ablation.figures.confusion import confusion_figure
-from ablation.grid import Trial
+from ablation.grid import Grid, Trial
 from ablation.scores import FoldScore
+from ablation.tables import DEMO, ORACLE, columns, escape, markdown_table, notes
 from core.identity import config_key
 from core.result import EpochMetrics, FoldResult
+from core.schema import flatten
 
 TAG_LIMIT = 5000  # MLflow's on a tag's value in every store it supports
 
 
 def fold_name(trial: Trial) -> str:
-    """How a fold's run is called in lists."""
+    """How a fold's run is called in lists, which show the beginning, below its row's run."""
     config = trial.config
-    return f"{trial.row} · {config.corpus.name} · fold {config.fold} · seed {config.seed}"
+    return f"fold {config.fold} · seed {config.seed} · {trial.row} · {config.corpus.name}"
 
 
 def fold_tags(trial: Trial, run_id: str) -> dict[str, str]:
@@ -26,6 +30,19 @@ def fold_tags(trial: Trial, run_id: str) -> dict[str, str]:
     config = trial.config
     place = {"fold": str(config.fold), "seed": str(config.seed)}
     return {**place, "run_id": run_id, "config_key": config_key(config)}
+
+
+def parameters(trial: Trial) -> dict[str, str]:
+    """What a fold is compared by: its row, its corpus and every setting, worded as in a plan."""
+    config = trial.config
+    settings = {"row": trial.row, "corpus": config.corpus.name, **flatten(config.to_dict())}
+    return {name: setting_text(value) for name, value in settings.items()}
+
+
+def began_ms(result: FoldResult) -> int:
+    """When its first epoch began: what is sent long afterwards has still taken its own time."""
+    first = result.history[0]
+    return first.finished_at_ms - round(1000 * first.seconds)
 
 
 def epoch_metrics(epoch: EpochMetrics) -> dict[str, float]:
@@ -69,6 +86,21 @@ def score_of(tags: Mapping[str, str]) -> FoldScore:
     while (part := tags.get(f"score.{len(parts)}")) is not None:
         parts.append(part)
     return FoldScore.from_dict(json.loads("".join(parts)))
+
+
+def study_note(summaries: Sequence[Summary], grid: Grid, commit: str) -> str:
+    """The study in MLflow's narrow column: its rows' figures and the notes, without the settings.
+
+    Its pages set the cells of a table side by side without a gap.
+    """
+    left_out = (f"oracle{ORACLE}", f"optimism{ORACLE}")
+    shown = [column for column in columns(summaries, ()) if not column.header.startswith(left_out)]
+    head, rule, *lines = markdown_table(shown).split("\n")
+    head, *lines = (line.replace(" |", "&emsp;|") for line in (head, *lines))
+    table = "\n".join([head, rule, *lines])
+    said = "\n".join(f"- {escape(note)}" for note in notes(summaries, grid.selection, commit))
+    title = f"**{escape(grid.title)}.** {escape(DEMO) if grid.demo else ''}".rstrip()
+    return description(f"{title}\n\n{table}\n\n{said}\n")
 
 
 def description(table: str) -> str:

@@ -6,15 +6,25 @@ A grid is one of them if each of its rows names a figure of one and the same tab
     Table 2   UA of SAVEE's speakers and their mean, our rows last, then the difference
     Table 3   ticks for encoder, mixup, feature aggregation and losses; published beside ours
 
-A demo's tables have these columns, but never a published figure.
+What the paper has not, plain mixup say, has a column of its own where a row uses it. A demo's
+tables have these columns, but never a published figure.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ablation.aggregate import Summary
-from ablation.columns import LOSSES_RANK, METHOD_RANK, TICK, Column, encoder_name
+from ablation.columns import (
+    AGGREGATION,
+    LOSSES,
+    LOSSES_RANK,
+    METHOD_RANK,
+    MIXUP,
+    TICK,
+    Column,
+    encoder_name,
+)
 from ablation.published import MethodRow, Published, SpeakerRow
 from ablation.tables import columns, percent, progress_column, rate_columns, signed
 
@@ -22,6 +32,7 @@ _ENCODERS = {"hubert-large": "HuBERT\nLarge", "wavlm-large": "WavLM\nLarge"}
 _MIXUP = {"lam": "LAM", "eam": "EAM"}
 _AGGREGATION = {"max": "MaxPool", "mean": "MeanPool", "flam": "FLAM"}
 _LOSSES = {"kl": "KL-div", "center": "Center", "focal": "Focal", "supcon": "SupCon"}
+_UNTICKED = ("none", "first")  # in the paper a row without a tick
 _OURS = "Ours"
 _SPEAKERS = ("DC", "JE", "JK", "KL")
 AUDIO_ONLY = "A"  # what every row of ours is
@@ -143,16 +154,28 @@ def _ticks(summaries: Sequence[Summary]) -> list[Column]:
         _tick_column(_ENCODERS.get(name, encoder_name(name)), [e == name for e in encoders])
         for name in dict.fromkeys(encoders)
     ]
-    groups: list[tuple[str, dict[str, str], list[Sequence[str]]]] = [
-        ("mixup", _MIXUP, [(config.mixup.method,) for config in configs]),
-        ("feature aggregation", _AGGREGATION, [(config.pooling.method,) for config in configs]),
-        ("loss function", _LOSSES, [config.losses.terms for config in configs]),
+    mixups = [(config.mixup.method,) for config in configs]
+    aggregations = [(config.pooling.method,) for config in configs]
+    losses = [config.losses.terms for config in configs]
+    found += _group("mixup", _MIXUP, MIXUP, mixups)
+    found += _group("feature aggregation", _AGGREGATION, AGGREGATION, aggregations)
+    return found + _group("loss function", _LOSSES, LOSSES, losses, LOSSES_RANK)
+
+
+def _group(
+    group: str,
+    paper: Mapping[str, str],
+    every: Mapping[str, str],
+    chosen: Sequence[Sequence[str]],
+    rank: int = METHOD_RANK,
+) -> list[Column]:
+    """The paper's columns, then those of what it has not and a row uses."""
+    used = {key for keys in chosen for key in keys}.difference(paper, _UNTICKED)
+    headers = {**paper, **{key: header for key, header in every.items() if key in used}}
+    return [
+        _tick_column(header, [key in keys for keys in chosen], group, rank)
+        for key, header in headers.items()
     ]
-    for group, headers, chosen in groups:
-        rank = LOSSES_RANK if headers is _LOSSES else METHOD_RANK
-        for key, header in headers.items():
-            found.append(_tick_column(header, [key in keys for keys in chosen], group, rank))
-    return found
 
 
 def _tick_column(

@@ -17,6 +17,7 @@ from ablation.columns import (
     clock,
     fitting,
     setting_columns,
+    setting_text,
     text_lines,
 )
 from ablation.grid import Cell, Grid
@@ -167,7 +168,7 @@ def _columns(works: Sequence[Work]) -> list[Column]:
     found += [column for column in _settings(cells) if len(set(column.cells)) > 1]
     flat = [flatten(cell.config.to_dict()) for cell in cells]
     for key in (key for key in flat[0] if not key.startswith(COVERED)):
-        values = tuple(_value(settings[key]) for settings in flat)
+        values = tuple(setting_text(settings[key]) for settings in flat)
         if len(set(values)) > 1:  # the last of them goes first where the terminal is narrow
             found.append(Column(key.replace(".", ".\n", 1), values, "left", rank=-len(found)))
     found.append(Column("to run", tuple(map(_to_run, works))))
@@ -237,12 +238,6 @@ def _time(likely: Forecast) -> str:
     if likely.unknown:
         text += f", and unknown for {', '.join(likely.unknown)} until a first fold has finished"
     return f"{text}."
-
-
-def _value(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(map(_value, value))
-    return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
 def _plain(column: Column) -> str:

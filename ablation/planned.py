@@ -78,14 +78,14 @@ def _work(cell: Cell, options: Options, finished: set[str], planned: set[str]) -
     open_runs = {
         key: run
         for run, key in zip(runs, keys, strict=True)
-        if key not in finished
+        if (options.fresh or key not in finished)
         and (not options.only or cell.row in options.only)
         and (not options.folds or run[0] in options.folds)
     }
     new = tuple(run for key, run in open_runs.items() if key not in planned)
     shared = len(open_runs) - len(new)
     planned.update(open_runs)
-    done = sum(key in finished for key in keys)
+    done = sum(key in finished and key not in open_runs for key in keys)
     return Work(cell, finished=done, runs=new, shared=shared)
 
 

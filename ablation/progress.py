@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.control import Control
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import ControlType, Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +19,7 @@ from ablation.grid import Trial
 from core.result import EpochMetrics, FoldResult
 
 SHOWN_AT_ONCE = 8  # O: trials in the live view; more are counted
+GAP = 2  # between its columns
 SIGN_OF_LIFE_S = 60.0  # O: without a terminal, say something at least so often
 
 
@@ -24,6 +28,38 @@ class _Running:
     trial: Trial
     started: float = field(default_factory=time.monotonic)
     latest: EpochMetrics | None = None
+
+
+class _Drawn:
+    """A view that knows how wide its lines are on the terminal.
+
+    A terminal that gets narrower breaks them anew. Live counts what it has drawn in lines of its
+    own, and would leave the rest standing for good.
+    """
+
+    def __init__(self, console: Console, view: Callable[[], RenderableType]) -> None:
+        self._console = console
+        self._view = view
+        self._widths: list[int] = []
+        self._columns = 0
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(self._view(), options, pad=False)
+        self._widths = [Segment.get_line_length(line) for line in lines]
+        self._columns = options.max_width
+        for line in lines:
+            yield from line
+            yield Segment.line()
+
+    def latest(self) -> "_Drawn":
+        """Itself, to be drawn again; what has become more lines goes first."""
+        columns = max(self._console.width, 1)
+        if columns < self._columns:
+            more = sum((max(width, 1) - 1) // columns for width in self._widths)
+            wiped = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)) * more
+            self._console.control(Control(ControlType.CARRIAGE_RETURN, *wiped))
+            self._widths, self._columns = [], columns
+        return self
 
 
 class Display:
@@ -48,6 +84,7 @@ class Display:
         self._last_line = self._started
         self._name_width = max((len(group[0].row) for group in trials.values()), default=0)
         self._live: Live | None = None
+        self._drawn = _Drawn(console, self._view)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -55,8 +92,9 @@ class Display:
         if not self._console.is_terminal or self._console.is_dumb_terminal:
             yield
             return
+        view = self._drawn.latest
         with Live(
-            get_renderable=self._view, console=self._console, refresh_per_second=4, transient=True
+            get_renderable=view, console=self._console, refresh_per_second=4, transient=True
         ) as self._live:
             yield
         self._live = None
@@ -106,7 +144,9 @@ class Display:
 
     def _print(self, line: str, style: str = "") -> None:
         self._last_line = time.monotonic()
-        self._console.print(Text(line, style=style), soft_wrap=True)
+        if self._live is not None:
+            self._live.refresh()  # in place, should the terminal have become narrower
+        self._console.print(Text(line, style=style), soft_wrap=not self._console.is_terminal)
 
     def _name(self, run_id: str) -> str:
         config, row = self._trials[run_id][0].config, self._trials[run_id][0].row
@@ -116,15 +156,20 @@ class Display:
         return f"{run_id}  {row:<{self._name_width}}  {corpus}fold {config.fold}/{folds}  {seed}"
 
     def _view(self) -> RenderableType:
-        table = Table.grid(padding=(0, 2))
-        for running in list(self._running.values())[:SHOWN_AT_ONCE]:
-            config = running.trial.config
-            folds = self._folds[config.corpus.name]
+        table = Table.grid(padding=(0, GAP))
+        shown = list(self._running.values())[:SHOWN_AT_ONCE]
+        places = [_place(running.trial, self._folds) for running in shown]
+        times = [clock(time.monotonic() - running.started) for running in shown]
+        taken = ([running.trial.row for running in shown], places, times)
+        room = self._console.width - sum(
+            GAP + max(map(cell_len, each), default=0) for each in taken
+        )
+        for running, place, since in zip(shown, places, times, strict=True):
             table.add_row(
                 Text(running.trial.row, style="bold", overflow="ellipsis", no_wrap=True),
-                Text(f"{config.corpus.name} {config.fold}/{folds}", no_wrap=True),
-                Text(_epoch_text(running), overflow="ellipsis", no_wrap=True),
-                Text(clock(time.monotonic() - running.started), style="dim", no_wrap=True),
+                Text(place, no_wrap=True),
+                Text(_epoch_text(running, room), overflow="ellipsis", no_wrap=True),
+                Text(since, style="dim", no_wrap=True),
             )
         more = len(self._running) - SHOWN_AT_ONCE
         lines: list[RenderableType] = [table]
@@ -176,10 +221,21 @@ def bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _epoch_text(running: _Running) -> str:
+def _place(trial: Trial, folds: Mapping[str, int]) -> str:
+    config = trial.config
+    return f"{config.corpus.name} {config.fold}/{folds[config.corpus.name]}"
+
+
+def _epoch_text(running: _Running, room: int | None = None) -> str:
+    """Epoch and losses; of the latter only those that the room holds whole."""
     epochs = running.trial.config.training.epochs
     if running.latest is None:
         return f"epoch 0/{epochs}"
     losses = running.latest.losses
     parts = [f"{name} {value:.3f}" for name, value in losses.items() if name != "total"]
-    return f"epoch {running.latest.epoch}/{epochs}  loss {losses['total']:.3f}  {'  '.join(parts)}"
+    text = f"epoch {running.latest.epoch}/{epochs}"
+    for part in (f"loss {losses['total']:.3f}", *parts):
+        if room is not None and len(text) + GAP + len(part) > room:
+            break
+        text += f"{' ' * GAP}{part}"
+    return text

@@ -103,7 +103,7 @@ class Recorder:
         rows = tuple(summaries)
         self._close_with("rows", lambda tracker: tracker.log_rows(rows))
         if report is not None:
-            self._close_with("report", lambda tracker: tracker.log_report(report))
+            self._close_with("report", lambda tracker: tracker.log_report(report, rows))
         self._put(CLOSE)
         if not self._gave_up and not self._settled():
             self._give_up()

@@ -8,9 +8,9 @@ from pathlib import Path
 from ablation.aggregate import Summary, results_document, results_text, summarise
 from ablation.archive import Archive, write_whole
 from ablation.comparison import with_statistics
-from ablation.csv_table import csv_text
+from ablation.csv_table import csv_text, effects_csv
 from ablation.effects import Effect, effects_of
-from ablation.effects_view import effect_tables, effects_document
+from ablation.effects_view import EffectsTable, effect_tables, effects_document
 from ablation.footnotes import methods_document
 from ablation.grid import Grid
 from ablation.latex import latex
@@ -99,10 +99,7 @@ def write_report(
     paper = layout.paper if layout else None
     effects = effects_of(summaries, grid.design)
     factorial = {"factorial": effects_document(effects, grid.design)} if grid.design else {}
-    below = "".join(
-        f"\n## {one.title}\n\n{with_notes(one.columns, one.notes)}\n"
-        for one in effect_tables(effects, grid.design)
-    )
+    further = effect_tables(effects, grid.design)
     files = {
         "table.md": markdown(
             summaries,
@@ -112,14 +109,15 @@ def write_report(
             commit=git_commit,
             chosen=chosen,
         )
-        + below,
+        + "".join(map(_section, further)),
         "table.tex": latex(
             chosen,
             title=grid.title,
             notes=notes(summaries, grid.selection, git_commit),
             demo=grid.demo,
             label=grid.study,
-        ),
+        )
+        + "".join(_float(one, grid) for one in further),
         "table.csv": csv_text(summaries, paper, demo=grid.demo),
         "results.json": results_text(
             results_document(
@@ -135,7 +133,18 @@ def write_report(
             | factorial
         ),
     }
+    if effects:
+        files["effects.csv"] = effects_csv(effects, demo=grid.demo)
     for name, text in files.items():
         write_whole(folder / name, text)
     written = tuple(folder / name for name in files)
     return Report(summaries=tuple(summaries), files=written, effects=effects)
+
+
+def _section(one: EffectsTable) -> str:
+    return f"\n## {one.title}\n\n{with_notes(one.columns, one.notes)}\n"
+
+
+def _float(one: EffectsTable, grid: Grid) -> str:
+    said = {"title": grid.title, "label": grid.study, "heading": one.title}
+    return "\n" + latex(one.columns, notes=one.notes, demo=grid.demo, **said)

@@ -54,7 +54,8 @@ def run_study(
     """Train what is missing, then report.
 
     Raises:
-        As `opened`; ablation.trials.Interrupted: the user stopped it; what was finished is kept.
+        As `opened`; ablation.interruption.Interrupted: the user stopped it; what was finished is
+        kept.
     """
     with opened(grid, options, resources, console) as corpora:
         return train_and_report(grid, figures, corpora, options, resources, console)
@@ -115,28 +116,24 @@ def train_and_report(
     display = Display(console, missing, folds, archive.load)
     if done := len(wanted) - len(missing):
         text = f"{done} of {len(wanted)} folds are finished already; {len(missing)} to train"
-        console.print(text)
+        console.print(Text(text), soft_wrap=True)
     if resources.keep_models != "none" and (line := not_kept(wanted, archive)):
         console.print(Text(line, style="yellow"), soft_wrap=True)
     configs = longest_first({key: group[0].config for key, group in missing.items()})
     try:
-        if missing:
-            store_frames(configs.values(), corpora, console)
-            with display.shown(), telling_how_far(wanted, archive):
-                run_trials(
-                    configs,
-                    corpora,
-                    options.runs,
-                    resources,
-                    Listeners((display, recorder)),
-                )
-        recorder.sync()
-        recorder.wait()
-        scores = _scores(grid, named, archive, options, recorder.problems)
-        summaries = summarise_grid(grid, with_answers(scores, archive), figures)
-        report = write_report(grid, summaries, options.reports, provenance.git_commit, figures)
-        report = add_page(report, grid, archive, provenance)
-        recorder.close(summaries, report.files[0].parent)
+        with telling_how_far(wanted, archive):
+            if missing:
+                store_frames(configs.values(), corpora, console)
+                listeners = Listeners((display, recorder))
+                with display.shown():
+                    run_trials(configs, corpora, options.runs, resources, listeners)
+            recorder.sync()
+            recorder.wait()
+            scores = _scores(grid, named, archive, options, recorder.problems)
+            summaries = summarise_grid(grid, with_answers(scores, archive), figures)
+            report = write_report(grid, summaries, options.reports, provenance.git_commit, figures)
+            report = add_page(report, grid, archive, provenance)
+            recorder.close(summaries, report.files[0].parent)
     except BaseException:
         recorder.stop()
         raise
@@ -180,7 +177,7 @@ def open_corpora(grid: Grid, options: Options, console: Console) -> dict[str, Co
         raise next(iter(absent.values()))
     for name, reason in absent.items():
         text = f"{name}: skipped, its rows stay empty: {reason}"
-        console.print(Text(text, style="yellow"))
+        console.print(Text(text, style="yellow"), soft_wrap=True)
     return found
 
 
@@ -194,7 +191,7 @@ def open_corpus(corpus: Corpus, grid: Grid, options: Options, console: Console) 
         folders, parsed = read_corpus(corpus, options.data)
         deviating = corpus.deviations(parsed)
     for note in parsed.notes:
-        console.print(Text(f"{name}: {note}", style="dim"))
+        console.print(Text(f"{name}: {note}", style="dim"), soft_wrap=True)
     if deviating:
         _accept(corpus, folders, deviating, options, console)
     with bar(console, f"decoding {name}") as on_progress:
@@ -210,9 +207,12 @@ def open_corpus(corpus: Corpus, grid: Grid, options: Options, console: Console) 
         )
     source = " and ".join(map(str, folders)) or "its manifest"
     hours = report.total_s / 3600
-    console.print(Text(f"{name}: {report.utterances} utterances, {hours:.1f} hours, from {source}"))
+    text = f"{name}: {report.utterances} utterances, {hours:.1f} hours, from {source}"
+    console.print(Text(text), soft_wrap=True)
     for utterance, reason in report.left_out.items():
-        console.print(Text(f"{name}: left out {utterance}: {reason}", style="yellow"))
+        console.print(
+            Text(f"{name}: left out {utterance}: {reason}", style="yellow"), soft_wrap=True
+        )
     return audio
 
 
@@ -241,7 +241,7 @@ def _accept(
         )
     count = len(deviating)
     differences = f"{count} difference{'s' if count > 1 else ''} from the paper's corpus, accepted"
-    console.print(Text(f"{corpus.name}: {differences}", style="yellow"))
+    console.print(Text(f"{corpus.name}: {differences}", style="yellow"), soft_wrap=True)
 
 
 def trials_by_run_id(

@@ -10,7 +10,7 @@ Everything a table needs travels in tags, so that thousands of runs are read bac
 import logging
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag
@@ -41,7 +41,6 @@ from ablation.provenance import Provenance
 from ablation.scores import FoldScore
 from ablation.uris import redacted
 from core.result import EpochMetrics, FoldResult
-from core.schema import flatten
 
 __all__ = ["Tracker", "TrackingError", "read_scores"]
 
@@ -79,7 +78,7 @@ class Tracker:
         found = _finished(self._client, self._uri, self._experiment)
         return {(fold.tags["row"], fold.tags["run_id"]): fold.ended_ms for fold in found}
 
-    def start(self, trial: Trial, run_id: str) -> None:
+    def start(self, trial: Trial, run_id: str, began_ms: int | None = None) -> None:
         """Open a fold's run under its row; what an interrupted one left open goes first."""
         key = (trial.row, run_id)
         if key in self._folds:
@@ -94,6 +93,7 @@ class Tracker:
         self._tried.add(("fold", *key))
         run = self._client.create_run(
             self._experiment,
+            began_ms,
             tags={
                 MLFLOW_RUN_NAME: logged.fold_name(trial),
                 MLFLOW_PARENT_RUN_ID: parent,
@@ -101,10 +101,8 @@ class Tracker:
                 **logged.fold_tags(trial, run_id),
             },
         )
-        params = {"row": trial.row, "corpus": config.corpus.name, **flatten(config.to_dict())}
-        self._client.log_batch(
-            run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()]
-        )
+        params = [Param(key, text) for key, text in logged.parameters(trial).items()]
+        self._client.log_batch(run.info.run_id, params=params)
         self._folds[key] = run.info.run_id
         self._open.add(run.info.run_id)
 
@@ -123,7 +121,7 @@ class Tracker:
 
         A finished run that it replaces goes last but one: a crash leaves one of them, never both.
         """
-        self.start(trial, result.run_id)
+        self.start(trial, result.run_id, logged.began_ms(result))
         run = self._folds[trial.row, result.run_id]
         score = FoldScore.from_result(trial.row, result)
         self._client.log_batch(
@@ -164,11 +162,11 @@ class Tracker:
             ]
             self._client.log_batch(run, metrics=news)
 
-    def log_report(self, folder: Path) -> None:
+    def log_report(self, folder: Path, summaries: Sequence[Summary]) -> None:
         """Put the table into the description of the study's run, and its files beside it."""
         run = self._group("study")
-        table = (folder / "table.md").read_text(encoding="utf-8")
-        self._client.set_tag(run, MLFLOW_RUN_NOTE, logged.description(table))
+        note = logged.study_note(summaries, self._grid, self._provenance.git_commit)
+        self._client.set_tag(run, MLFLOW_RUN_NOTE, note)
         self._client.log_artifacts(run, str(folder))
 
     def close(self) -> None:

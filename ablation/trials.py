@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from ablation.archive import Archive
 from ablation.cluster import Resources, cluster
+from ablation.interruption import Interrupted
 from ablation.packing import gpu_shares
 from ablation.trainable import FoldTrainable
 from core.config import RunConfig
@@ -24,10 +25,6 @@ from core.result import EpochMetrics
 
 # What fails is said by the listener, once and in our words; Tune would print tracebacks between.
 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-
-
-class Interrupted(BaseException):
-    """The user asked to stop; a BaseException, which Tune does not take for a trial's failure."""
 
 
 class Listener(Protocol):
@@ -180,6 +177,8 @@ def run_trials(
             try:
                 _fit(left, corpora, runs, resources, follower, signals)
                 return
+            except SystemExit as left_by_ray:  # what it makes of SIGTERM while it starts
+                raise Interrupted from left_by_ray
             except RuntimeError as error:
                 # Tune has no place for this one and gives up on all trials; the others are sound.
                 if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
@@ -201,6 +200,8 @@ def _fit(
     scratch_folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     with cluster(resources) as gpus, scratch_folder as scratch:
         signals.catch()
+        if signals.came:
+            raise Interrupted
         trainable = tune.with_parameters(
             FoldTrainable,
             corpora=dict(corpora),

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -469,6 +471,26 @@ def test_an_interrupt_is_no_traceback(said, monkeypatch):
 
     monkeypatch.setattr(runner, "_plan_or_run", interrupted)
     assert said(TABLE_3) == (130, "", "interrupted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_audio_is_decoded_tells_how_far_it_is_and_how_it_continues(
+    said, monkeypatch, tmp_path, number
+):
+    import ablation.study
+
+    def decoding(*asked):
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(ablation.study, "open_corpora", decoding)
+    monkeypatch.setattr(sys, "argv", ["runner.py"])
+    words = [TABLE_3, "--demo", "--fold", "1", "2", "--runs", str(tmp_path)]
+    assert said(*words) == (
+        130,
+        "",
+        "interrupted: 0 of 30 folds are finished\n"
+        f"to continue: python runner.py {shlex.join(words)}",
+    )
 
 
 def test_a_terminal_without_ticks_gets_a_plan_all_the_same(monkeypatch, tmp_path):

@@ -87,7 +87,7 @@ def inner_trainings(grid: Grid, options: Options, wanted: Wanted) -> Inner:
         for group in groups_of(scheme, fold, search.inner_folds):
             for each in settings:
                 keys.setdefault(config_key(inner(each.config, fold, group)), fold)
-    finished = keys.keys() & {cost.config_key for cost in costs}
+    finished = set() if options.fresh else keys.keys() & {cost.config_key for cost in costs}
     groups = {fold: len(groups_of(scheme, fold, search.inner_folds)) for fold in outer}
     most = sum(groups.values()) * search.trials
     left = [fold for key, fold in keys.items() if key not in finished]

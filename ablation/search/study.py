@@ -79,7 +79,7 @@ class InnerTrainings:
         """UA on the inner fold of each, trained where it has not been.
 
         Raises:
-            ablation.trials.Interrupted: the user stopped it; what was finished is kept.
+            ablation.interruption.Interrupted: the user stopped it; what was finished is kept.
         """
         named: dict[str, list[Trial]] = {}
         for need in needs:

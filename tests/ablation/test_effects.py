@@ -1,6 +1,11 @@
 """What components and axes bring, against computations of their own on constructed predictions."""
 
+import csv
+import io
 import json
+import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -243,5 +248,59 @@ def test_a_report_holds_the_effects_below_its_table(grid_of, figures, tmp_path):
     (first, *_) = document["effects"]
     assert first["ua"]["mean"] == pytest.approx(4 / 20)  # "bare+EAM" is 4 letters longer
     assert first["ua"]["interval"] == pytest.approx([0.2, 0.2])
-    plain = write_report(replace(grid, design=None), summaries, tmp_path, "")
+    plain = write_report(replace(grid, design=None), summaries, tmp_path / "plain", "")
     assert "factorial" not in json.loads(plain.results.read_text())
+    assert not [path for path in plain.files if path.name == "effects.csv"]
+    assert plain.files[1].read_text().count("begin{table*}") == 1
+
+
+def test_effects_stand_in_latex_and_csv_with_the_same_figures(grid_of, figures, tmp_path):
+    grid = grid_of(MATRIX + "title: Effects on SAVEE\n")
+    scores = scores_of(grid, lambda *run: rights(grid, *run, eam=2, flam=-1, both=1))
+    kept = [score for score in scores if (score.row, score.fold) != ("EAM+epochs-5", 1)]
+    summaries = summarise_grid(grid, kept, figures)
+    report = write_report(grid, summaries, tmp_path, "")
+    files = {path.name: path.read_text(encoding="utf-8") for path in report.files}
+    lines = list(csv.DictReader(io.StringIO(files["effects.csv"])))
+    assert [(line["kind"], line["name"], line["with"], line["level"]) for line in lines] == [
+        ("main", "EAM", "", "on"),
+        ("main", "FLAM", "", "on"),
+        ("main", "training.epochs", "", "6"),
+        ("main", "training.epochs", "", "7"),
+        ("interaction", "EAM", "FLAM", ""),
+    ]
+    between = lines[-1]
+    assert (between["wa_points"], between["ua_points"], between["ua_pooled"]) == ("5.00",) * 3
+    assert (between["ua_low_95"], between["ua_high_95"]) == ("5.00", "5.00")
+    assert (between["runs_finished"], between["runs_wanted"], between["complete"]) == (
+        *("22", "24"),
+        "no",
+    )
+    table, main, interaction = files["table.tex"].split(r"\begin{table*}")[1:]
+    assert r"\caption{Main effects. Effects on SAVEE}" in main
+    assert r"\label{tab:study-main-effects}" in main
+    assert r"\label{tab:study}" in table
+    assert re.search(r"EAM \$\\times\$ FLAM & \+5\.00 & .* 22/24", interaction)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_effects_compile_in_latex_in_both_of_their_forms(grid_of, figures, tmp_path):
+    for name, text in (("product", MATRIX), ("shorthands", COMPONENTS)):
+        grid = grid_of(text)
+        scores = scores_of(grid, lambda row, *_: [10 + len(row) % 7] * CLASSES)
+        write_report(grid, summarise_grid(grid, scores, figures), tmp_path / name, "")
+    parts = [f"\\input{{{name}/study/table}}\n" for name in ("product", "shorthands")]
+    (tmp_path / "all.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
+        f"{''.join(parts)}\\end{{document}}\n"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "all.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Missing character" not in (tmp_path / "all.log").read_text(errors="replace")

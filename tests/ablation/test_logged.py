@@ -1,8 +1,8 @@
 from dataclasses import replace
 
-from ablation.logged import TAG_LIMIT, description, final_metrics
+from ablation.logged import TAG_LIMIT, description, final_metrics, parameters
 from ablation.scores import FoldScore
-from tests.ablation.stand_ins import result_of
+from tests.ablation.stand_ins import result_of, trial_of
 
 
 def test_a_micro_batch_is_told_where_there_was_one():
@@ -12,6 +12,20 @@ def test_a_micro_batch_is_told_where_there_was_one():
     parts = final_metrics(replace(result, micro_batch=4), score)
     assert parts == whole | {"micro_batch": 4}
     assert "micro_batch" not in whole
+
+
+def test_settings_are_worded_as_in_a_plan_and_told_beside_row_and_corpus():
+    told = parameters(trial_of("plain", fold=3))
+    assert {name: told[name] for name in ("row", "corpus", "fold", "seed")} == {
+        "row": "plain",
+        "corpus": "savee",
+        "fold": "3",
+        "seed": "0",
+    }
+    assert told["losses.terms"] == "kl, center, focal, supcon"
+    assert told["audio.trim_db"] == "none"
+    assert told["evaluation.record_oracle"] in ("true", "false")
+    assert not [text for text in told.values() if text.startswith(("(", "[", "'"))]
 
 
 def test_a_table_too_long_for_a_tag_is_cut_between_lines_and_says_so():

@@ -50,6 +50,17 @@ def test_table_3_has_the_paper_s_ticks_in_its_order(figures):
     assert set(cells["folds"]) == {"5/5"}
 
 
+def test_table_3_ticks_what_the_paper_has_not_where_a_row_uses_it(figures):
+    set_all = {"mixup.method": "mixup", "pooling.method": "statistics"}
+    _, cells = layout(grid("table3", figures, settings=set_all), figures)
+    assert list(cells)[3:13] == [
+        *("LAM", "EAM", "plain", "MaxPool", "MeanPool", "FLAM", "mean and deviation"),
+        *("KL-div", "Center", "Focal"),
+    ]
+    assert set(cells["plain"]) == set(cells["mean and deviation"]) == {"✓"}
+    assert not any(cells["LAM"] + cells["EAM"] + cells["FLAM"])
+
+
 def test_table_1_has_each_corpus_s_methods_and_our_row_last(figures):
     found, cells = layout(grid("table1", figures), figures)
     assert list(cells)[:4] == ["corpus", "method", "modality", "WA %"]

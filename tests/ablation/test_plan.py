@@ -211,6 +211,18 @@ def test_only_and_fold_choose_what_to_run(grid_of, lines_of, finish):
     ]
 
 
+def test_fresh_trains_what_has_finished_too_of_what_is_wanted(grid_of, lines_of, finish):
+    grid = grid_of(TWO)
+    finish(grid, {(row, fold): 2.0 for row in ("one", "two") for fold in (1, 2, 3)})
+    lines = lines_of(grid, only=("two",), folds=(1, 2, 4), fresh=True)
+    assert lines[4:7] == [
+        "one  EAM    0 of 4",
+        "two  LAM    3 of 4",
+        "8 folds: 4 finished, 3 to run, 1 left for later by --only and --fold.",
+    ]
+    assert lines_of(grid, fresh=True)[6] == "8 folds: 0 finished, 8 to run."
+
+
 def test_rows_that_are_the_same_experiment_are_trained_once(grid_of, lines_of):
     lines = lines_of(grid_of(TWO + "  - name: three\n    mixup: {method: eam}\n"))
     assert lines[4:8] == [

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from ablation import progress
 from ablation.progress import Display, bar, clock
@@ -66,6 +67,15 @@ def test_a_narrow_terminal_loses_the_epoch_before_a_line_breaks():
     assert out.getvalue() == f"{RUN}  plain  fold 1/4  seed 0  WA 0.750  UA 0.750\n"
 
 
+def test_on_a_terminal_a_long_reason_breaks_between_words():
+    display, out = display_of(width=60, terminal=True)
+    display.trial_failed(RUN, "TrainingError: kl must be finite, found nan at epoch 3")
+    assert out.getvalue().splitlines() == [
+        f"{RUN}  plain  fold 1/4  seed 0  failed: ",
+        "TrainingError: kl must be finite, found nan at epoch 3",
+    ]
+
+
 def test_a_failed_fold_is_named_with_its_reason_and_kept():
     display, out = display_of()
     display.trial_started(RUN)
@@ -107,6 +117,40 @@ def test_the_live_view_shows_what_runs_how_far_and_how_long_it_will_take():
     assert "savee 2/4" in shown
     assert "1/2" in shown
     assert "left" in shown  # three of four epochs are done
+
+
+def test_the_live_view_cuts_no_figure_in_two():
+    for width in range(34, 80):
+        display, out = display_of(terminal=True, width=width)
+        display.trial_started(RUN)
+        display.epoch_finished(RUN, metrics_of(1))
+        with display.shown():
+            pass
+        (line,) = {line for line in out.getvalue().split("\n") if "epoch" in line}
+        told = line.split("1/4  ")[1].split("  ")
+        assert [part.strip() for part in told[:-1]] == (
+            ["epoch 1/2", "loss 1.500", "kl 3.000"][: len(told) - 1]
+        )
+    assert len(told) == 4
+
+
+@pytest.mark.parametrize("width", [20, 39, 60])
+def test_lines_that_a_narrower_terminal_has_broken_are_wiped_whole(width):
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=True, color_system=None)
+    drawn = progress._Drawn(console, lambda: Text("x" * 40 + "\n" + "y" * 39 + "\n"))
+    console.print(drawn.latest())
+    out.truncate(0)
+    console.width = width
+    drawn.latest()
+    # Of 40 and 39 cells each line takes ceil(cells / width): so many more than one.
+    more = {20: 2, 39: 1, 60: 0}[width]
+    assert out.getvalue().lstrip("\0") == "\r" + "\x1b[2K\x1b[1A" * more
+    out.truncate(0)
+    drawn.latest()
+    console.width = 100
+    drawn.latest()
+    assert not out.getvalue().strip("\0")  # once, and nothing where the terminal got wider
 
 
 def test_a_dumb_terminal_gets_no_live_view(monkeypatch):

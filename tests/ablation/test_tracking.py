@@ -60,6 +60,9 @@ def test_a_finished_fold_comes_back_as_the_score_it_was(uri, study, tmp_path):
     assert read_scores(uri, study) == [FoldScore.from_result("plain", result_of())]
     assert tracker.finished() == {("plain", RUN): 1_700_000_000_002}
     assert {run.info.status for run in runs_of(uri, study)} == {"FINISHED"}
+    (fold,) = by_level(uri, study, "fold")
+    # It was trained long before it was sent: two epochs, the first of 2 s until 1 ms past.
+    assert (fold.info.start_time, fold.info.end_time) == (1_699_999_998_001, 1_700_000_000_002)
 
 
 def test_epochs_sent_twice_stand_once(uri, study, tmp_path):
@@ -380,15 +383,24 @@ def test_the_study_s_run_holds_its_rows_its_table_and_its_files(uri, study, tmp_
     (folder / "table.md").write_text("# A tiny study\n")
     (folder / "report.html").write_text("<!DOCTYPE html>")
     (folder / "figures" / "1-speakers.svg").write_text("<svg/>")
+    summaries = summarise_grid(study, [FoldScore.from_result("plain", result_of())], FIGURES)
     for _ in range(2):  # the second start finds what the first made
         tracker = tracker_of(uri, study, tmp_path)
         tracker.finish(trial_of(), result_of())
-        tracker.log_report(folder)
-        tracker.log_report(folder)
+        tracker.log_report(folder, summaries)
+        tracker.log_report(folder, summaries)
         tracker.close()
     (whole,) = by_level(uri, study, "study")
     assert (whole.info.run_name, whole.info.status) == (study.study, "FINISHED")
-    assert whole.data.tags["mlflow.note.content"] == "# A tiny study\n"
+    note = whole.data.tags["mlflow.note.content"].split("\n")
+    assert note[0] == "**A tiny study.**"
+    cells = [
+        [cell.replace("&emsp;", "").strip() for cell in line.split("|")[1:-1]] for line in note[2:6]
+    ]
+    assert cells[0] == ["row", "WA %", "UA %", "DC UA %", "folds"]
+    assert note[3] == "| ----- | ------: | ------: | ------: | ----: |"
+    assert cells[2] == ["plain", "‡ 75.00", "‡ 75.00", "75.00", "‡ 1/4"]
+    assert "- Code: commit abc123." in note
     (row,) = by_level(uri, study, "row")
     assert row.data.tags["mlflow.parentRunId"] == whole.info.run_id
     client = MlflowClient(uri)

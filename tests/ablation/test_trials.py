@@ -1,4 +1,5 @@
 import signal
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,8 @@ import ray.exceptions
 import ablation.trials
 from ablation.archive import Archive
 from ablation.cluster import Resources
-from ablation.trials import Interrupted, _Follower, _Signals, run_trials
+from ablation.interruption import Interrupted
+from ablation.trials import _Follower, _Signals, run_trials
 from tests.ablation.stand_ins import config_of
 
 RUN, OTHER = "0123456789ab", "ba9876543210"
@@ -121,6 +123,24 @@ def test_one_utterance_too_much_is_a_failure_and_the_other_trials_go_on(monkeypa
     run_trials(trials, {}, tmp_path, Resources(cpus=1, micro_batch=2), spy)
     assert [list(asked) for asked in fits.asked] == [[RUN, OTHER], [RUN, OTHER], [OTHER]]
     assert ("trial_failed", RUN, "out of memory with one utterance at once") in spy.told
+
+
+def test_an_exit_that_ray_makes_of_a_signal_is_an_interruption(monkeypatch, spy, tmp_path):
+    monkeypatch.setattr(ablation.trials, "_fit", Fits(SystemExit(signal.SIGTERM)))
+    with pytest.raises(Interrupted):
+        run_trials({RUN: config_of()}, {}, tmp_path, Resources(cpus=1), spy)
+
+
+def test_a_signal_while_ray_starts_ends_the_study_before_tune(monkeypatch, spy, tmp_path):
+    @contextmanager
+    def slow_start(resources):
+        signal.raise_signal(signal.SIGINT)
+        yield 0.0
+
+    monkeypatch.setattr(ablation.trials, "cluster", slow_start)
+    monkeypatch.setattr(ablation.trials.tune, "with_parameters", None)  # not to be reached
+    with pytest.raises(Interrupted):
+        run_trials({RUN: config_of()}, {}, tmp_path, Resources(cpus=1), spy)
 
 
 def test_any_other_error_of_tune_is_not_swallowed(monkeypatch, spy, tmp_path):

@@ -15,9 +15,9 @@ SPACE = "space: {losses.focal_gamma: {uniform: [0, 5]}}"
 
 @pytest.fixture
 def said(grid_of, tmp_path):
-    def of(search, folds=(), only=(), head=HEAD):
+    def of(search, folds=(), only=(), head=HEAD, fresh=False):
         grid = grid_of(f"{head}search: {{{search}, {SPACE}}}\n" if search else head)
-        places = Options(runs=tmp_path, reports=tmp_path, folds=folds, only=only)
+        places = Options(runs=tmp_path, reports=tmp_path, folds=folds, only=only, fresh=fresh)
         wanted = Wanted(at_once=1)
         text = " ".join(plan_text(grid, places, wanted, 80).split())
         return text, json.loads(plan_json(grid, places, wanted)), grid
@@ -66,6 +66,9 @@ def test_what_is_finished_is_counted_and_tells_the_time_of_the_rest(said, tmp_pa
     text, document, _ = said("trials: 2, inner_folds: 1")
     assert "12 inner trainings, 3 of them finished" in text
     assert document["search"]["seconds"] == pytest.approx(9 * 100, rel=0.05)
+    text, document, _ = said("trials: 2, inner_folds: 1", fresh=True)
+    assert "12 inner trainings, 0 of them finished" in text
+    assert document["search"]["seconds"] == pytest.approx(12 * 100, rel=0.05)
 
 
 def test_hours_are_a_budget_and_so_the_time_itself(said):

@@ -19,11 +19,11 @@ import ablation.study
 import runner
 from ablation.archive import Archive
 from ablation.cluster import Resources
+from ablation.interruption import Interrupted
 from ablation.options import Options
 from ablation.report import Report
 from ablation.scores import FoldScore
 from ablation.search.outcome import with_choices
-from ablation.trials import Interrupted
 from core.corpora.catalog import IEMOCAP
 from core.fold import run_fold
 from core.result import EpochMetrics, FoldResult, Prediction

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ablation.cluster import Resources, cluster, each
 from ablation.costs import Cost, kind_of
 from ablation.grid import Grid
 from ablation.options import Options
+from ablation.page.drawings import MOST_DRAWN
 from ablation.study import check_encoder, is_wanted, open_corpora, store_frames, trials_by_run_id
 from ablation.workload import longest_first
 from core.classifiers import NETWORK
@@ -20,9 +22,10 @@ from core.config import RunConfig
 from core.devices import best_device, use_deterministic_kernels
 from core.fold import CorpusAudio
 from core.identity import config_key
-from core.speed import FoldTime, measure_folds
+from core.speed import FoldTime, measure_folds, warm_up
 
 END_S = 3.0  # O: from the last fold to the table: MLflow's last words, the report
+PICTURES_S = 0.4  # O: measured, of each row that has its own pictures: its confusion and its curves
 
 _Shared = tuple[Mapping[str, CorpusAudio], Path, Resources]
 
@@ -59,13 +62,20 @@ def calibrate(
     with cluster(resources) as gpus:
         share = (resources.cpus, gpus)
         measured = each(_measure, kinds, (corpora, Path.cwd(), resources), share)
-    start_s = imports_s + END_S + min(began for began, _ in measured) - started
+    start_s = imports_s + min(began for began, _ in measured) - started + end_s(grid)
     costs = [
         _cost(config, found)
         for config, (_, folds) in zip(kinds, measured, strict=True)
         for found in folds
     ]
     archive.note_calibration(costs, start_s)
+
+
+def end_s(grid: Grid) -> float:
+    """Seconds from the last fold of a study to its table and its page."""
+    rows = Counter(cell.corpus.name for cell in grid.cells)
+    pictured = sum(count if count <= MOST_DRAWN else 2 for count in rows.values())
+    return END_S + PICTURES_S * pictured
 
 
 def _kinds(missing: Mapping[str, RunConfig]) -> list[RunConfig]:
@@ -79,11 +89,12 @@ def _kinds(missing: Mapping[str, RunConfig]) -> list[RunConfig]:
 
 def _measure(config: RunConfig, shared: _Shared) -> tuple[float, list[FoldTime]]:
     """In a worker: when it began, and the times."""
-    began = time.time()
     corpora, here, resources = shared
     os.chdir(here)  # relative paths in a grid are meant from where the runner was started
     if resources.deterministic:
         use_deterministic_kernels()
+    warm_up()
+    began = time.time()
     corpus = corpora[config.corpus.name]
     return began, measure_folds(config, corpus, best_device(), resources.micro_batch)
 

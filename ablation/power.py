@@ -119,10 +119,10 @@ def _measure(options: argparse.Namespace) -> tuple["Grid", list["Outlook"]]:
     grid = grid_of(options, figures)
     # MLflow takes its time: a grid that is wrong is refused before.
     from ablation.archive import Archive
+    from ablation.finished import read_scores
     from ablation.options import Options
     from ablation.report import summarise_grid, with_answers
     from ablation.seeds_needed import outlooks
-    from ablation.tracking import read_scores
 
     where = Options(runs=options.runs, reports=options.reports, tracking_uri=options.tracking_uri)
     scores = with_answers(read_scores(where.uri, grid), Archive(options.runs))

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from ablation.archive import Archive
+from ablation.finished import read_scores
 from ablation.grid import Grid
 from ablation.options import Options
 from ablation.page.write import add_page
 from ablation.provenance import Provenance
 from ablation.published import Published
 from ablation.report import Report, summarise_grid, with_answers, write_report
-from ablation.tracking import read_scores
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -32,7 +32,7 @@ from ablation.finished import (
     TrackingError,
     few_collections,
     read_finished,
-    scores_of,
+    read_scores,
 )
 from ablation.grid import Grid, Trial
 from ablation.lineage import data_set_of
@@ -69,6 +69,7 @@ class Tracker:
         self._groups: dict[tuple[str, str], str] = {}  # rows, and as ("", "") the study
         self._folds: dict[tuple[str, str], str] = {}  # (row, run id) -> MLflow's id
         self._open: set[str] = set()  # folds under way, by MLflow's id
+        self._logged: dict[str, dict[int, EpochMetrics]] = {}  # of these, what has arrived
         self._stale: dict[tuple[str, str], list[str]] = {}  # finished runs that a new one replaces
         self._tried: set[_Identity] = set()  # runs asked for, whether or not the answer arrived
         self._told: dict[tuple[str, str, float], int] = {}  # when a row's mean was first told, ms
@@ -114,7 +115,9 @@ class Tracker:
     def epoch(self, trial: Trial, run_id: str, metrics: EpochMetrics) -> None:
         """Log one epoch's metrics; logging it again changes nothing."""
         self.start(trial, run_id)
-        self._client.log_batch(self._folds[trial.row, run_id], metrics=_metrics(metrics))
+        run = self._folds[trial.row, run_id]
+        self._client.log_batch(run, metrics=_metrics(metrics))
+        self._logged.setdefault(run, {})[metrics.epoch] = metrics
 
     def finish(self, trial: Trial, result: FoldResult) -> None:
         """Log a finished fold whole, from its archived result, and close its run.
@@ -124,16 +127,15 @@ class Tracker:
         self.start(trial, result.run_id, logged.began_ms(result))
         run = self._folds[trial.row, result.run_id]
         score = FoldScore.from_result(trial.row, result)
-        self._client.log_batch(
-            run, metrics=[metric for epoch in result.history for metric in _metrics(epoch)]
-        )
+        there = self._logged.get(run, {})
+        missing = [epoch for epoch in result.history if there.get(epoch.epoch) != epoch]
         ended = result.history[-1].finished_at_ms
         tags = {"device": result.device, **logged.score_tags(score)}
         final = logged.final_metrics(result, score)
+        metrics = [metric for epoch in missing for metric in _metrics(epoch)]
+        metrics += [Metric(name, float(value), ended, 0) for name, value in final.items()]
         self._client.log_batch(
-            run,
-            metrics=[Metric(name, float(value), ended, 0) for name, value in final.items()],
-            tags=[RunTag(name, text) for name, text in tags.items()],
+            run, metrics=metrics, tags=[RunTag(name, text) for name, text in tags.items()]
         )
         self._client.log_inputs(run, [data_set_of(result)])
         self._artifacts(run, result)
@@ -189,6 +191,7 @@ class Tracker:
     def _terminate(self, run: str, status: str, ended_ms: int | None = None) -> None:
         self._client.set_terminated(run, status, end_time=ended_ms)
         self._open.discard(run)
+        self._logged.pop(run, None)
 
     def _find_experiment(self, uri: str, runs: Path) -> str:
         name = self._grid.study
@@ -239,26 +242,21 @@ class Tracker:
             self._client.log_artifacts(run, scratch)
 
 
-def read_scores(uri: str, grid: Grid, run_ids: Iterable[str] | None = None) -> list[FoldScore]:
-    """The finished folds of a study, from MLflow alone.
+def search_finished(uri: str, study: str) -> list[FinishedFold]:
+    """Every finished fold of a study, from whatever MLflow keeps its runs in.
 
-    Args:
-        uri: MLflow's tracking URI.
-        grid: The study; only runs whose whole config is one of its trials' count.
-        run_ids: Where the data is at hand, the exact runs; else the newest run of each trial.
     Raises:
-        TrackingError: MLflow can't be read, or a run's score is not what this program writes.
+        TrackingError: MLflow can't be read.
     """
     try:
         client = MlflowClient(tracking_uri=uri)
-        experiment = client.get_experiment_by_name(grid.study)
+        experiment = client.get_experiment_by_name(study)
         if experiment is None:
             return []
-        folds = _finished(client, uri, experiment.experiment_id)
+        return _finished(client, uri, experiment.experiment_id)
     except Exception as error:  # MLflow passes on whatever its database or its server raise
         text = f"MLflow at {uri} can't be read: {described(error)}"
         raise TrackingError(redacted(text)) from error
-    return scores_of(folds, grid, run_ids)
 
 
 def _finished(client: MlflowClient, uri: str, experiment: str) -> list[FinishedFold]:

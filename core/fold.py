@@ -51,8 +51,9 @@ class Fold:
     """A fold under way: `step` trains an epoch, `result` scores the test fold.
 
     The trainer never holds the test utterances. What is measured on them along the way, where the
-    setting asks for the oracle figure, is written into the history and read by nothing else,
-    unless the selection is `oracle` by name.
+    setting asks for the oracle figure, is written into the history and chooses nothing, unless the
+    selection is `oracle` by name; of the epoch that is chosen without it, it need not be measured
+    once more.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Fold:
         self._oracle_ua = -1.0
         self._oracle_epoch = 0
         self._oracle_predictions: list[Prediction] = []
+        self._noted: tuple[int, list[Prediction]] = (0, [])  # the last epoch so measured
 
     @property
     def finished(self) -> bool:
@@ -160,8 +162,10 @@ class Fold:
             predictions, best_epoch = self._oracle_predictions, self._oracle_epoch
         else:
             self._trainer.restore_best()
-            predictions = self._trainer.predict(self._test)
             best_epoch = self._trainer.best_epoch
+            epoch, predictions = self._noted
+            if epoch != best_epoch:
+                predictions = self._trainer.predict(self._test)
         corpus = self._corpus
         return FoldResult(
             run_id=self._run_id,
@@ -259,6 +263,7 @@ class Fold:
     def _record_oracle(self, metrics: EpochMetrics) -> EpochMetrics:
         started = time.perf_counter()
         predictions = self._trainer.predict(self._test)
+        self._noted = metrics.epoch, predictions
         scores = scores_of(predictions, len(self._corpus.classes))
         if scores.ua > self._oracle_ua:
             self._oracle_ua, self._oracle_epoch = scores.ua, metrics.epoch

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -24,6 +25,15 @@ class FoldTime:
     fold: int
     epoch_seconds: float
     around_seconds: float  # building the model, calibrating the losses, scoring the test fold
+
+
+@cache
+def warm_up() -> None:
+    """Pay what the first fold of a process pays alone: with its first optimiser torch imports more.
+
+    Over a second, which is the start's and not each fold's.
+    """
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
 
 
 def measure_folds(

@@ -80,7 +80,8 @@ def drawing(height_inches: float) -> "Iterator[Figure]":
         layout = figure.get_layout_engine()
         if layout is not None:
             layout.execute(figure)  # makes the ticks, which take their colours from the style
-        figure.set_layout_engine("none")
+        # None, not "none": with an engine of whatever kind each save draws the figure twice.
+        figure.set_layout_engine(None)
 
 
 def class_looks(classes: Sequence[str]) -> list[tuple[str, str]]:

@@ -50,6 +50,7 @@ def confusion_figure(confusion: ArrayLike, classes: Sequence[str], title: str) -
                     va="center",
                     fontsize=SMALL,
                     linespacing=1.15,
+                    in_layout=False,  # it lies within the axes, and is slow to measure
                     color="white" if share > 0.72 else "black",
                 )
         names = [shortened(name, 14) for name in classes]

@@ -1,12 +1,13 @@
 """Against MLflow's own search of the same database."""
 
 import gc
+import sqlite3
 
 from mlflow.tracking import MlflowClient
 
-from ablation.finished import few_collections
+from ablation.finished import few_collections, read_scores, scores_of
 from ablation.provenance import Provenance
-from ablation.tracking import Tracker, _finished
+from ablation.tracking import Tracker, _finished, search_finished
 from tests.ablation.stand_ins import grid_of, metrics_of, result_of, trial_of
 
 
@@ -29,6 +30,30 @@ def test_the_database_is_read_as_mlflow_searches_it(tmp_path, monkeypatch):
     for ours, theirs in zip(read, searched, strict=True):
         assert ours.tags.items() <= theirs.tags.items()
         assert {"level", "row", "run_id", "config_key", "score.0"} == ours.tags.keys()
+
+
+def test_a_file_is_read_without_mlflow_and_as_mlflow_reads_it(tmp_path, monkeypatch):
+    uri, study = f"sqlite:///{tmp_path / 'mlflow.db'}", grid_of()
+    tracker = Tracker(uri, study, tmp_path, Provenance("abc123", {}))
+    for fold in (1, 2):
+        tracker.finish(trial_of(fold=fold), result_of(f"{fold:012}", fold))
+    scores = scores_of(search_finished(uri, study.study), study, None)
+    with monkeypatch.context() as patched:
+        patched.delattr("ablation.tracking.MlflowClient")
+        assert read_scores(uri, study) == scores
+    assert [score.fold for score in scores] == [2, 1]
+
+
+def test_an_experiment_that_stands_in_several_workspaces_is_left_to_mlflow(tmp_path, monkeypatch):
+    database = tmp_path / "mlflow.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("create table experiments (experiment_id integer, name text)")
+        connection.executemany("insert into experiments values (?, 'tiny')", [(1,), (2,)])
+    connection.close()
+    asked = []
+    monkeypatch.setattr("ablation.tracking.search_finished", lambda *told: asked.append(told) or [])
+    assert read_scores(f"sqlite:///{database}", grid_of()) == []
+    assert asked == [(f"sqlite:///{database}", "tiny")]
 
 
 def test_collections_come_back_whatever_happens():

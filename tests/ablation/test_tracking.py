@@ -76,6 +76,22 @@ def test_epochs_sent_twice_stand_once(uri, study, tmp_path):
     assert [(entry.step, entry.value) for entry in history] == [(1, 3.0), (2, 2.5)]
 
 
+def test_an_epoch_that_has_arrived_is_not_sent_again_at_the_end(uri, study, tmp_path, monkeypatch):
+    sent = []
+
+    class Listening(MlflowClient):
+        def log_batch(self, run_id, metrics=(), **others):
+            sent.extend((metric.key, metric.step) for metric in metrics)
+            super().log_batch(run_id, metrics=metrics, **others)
+
+    monkeypatch.setattr("ablation.tracking.MlflowClient", Listening)
+    tracker = tracker_of(uri, study, tmp_path)
+    tracker.epoch(trial_of(), RUN, metrics_of(1))
+    tracker.epoch(trial_of(), RUN, metrics_of(2, loss=9.0))  # since trained once more
+    tracker.finish(trial_of(), result_of())
+    assert [step for key, step in sent if key == "loss_kl"] == [1, 2, 2]
+
+
 def test_an_epoch_of_a_fold_whose_start_got_lost_opens_its_run(uri, study, tmp_path):
     tracker = tracker_of(uri, study, tmp_path)
     tracker.epoch(trial_of(), RUN, metrics_of(2))

@@ -104,6 +104,38 @@ def test_noting_the_oracle_figure_changes_no_prediction(trainers, selection):
     assert without.oracle() is None
 
 
+@pytest.mark.parametrize(
+    ("selection", "validation", "passes"),
+    [
+        ("last", (), 2),  # one an epoch: the second is the one that is scored
+        ("validation", (0.1, 0.6), 2),
+        ("validation", (0.6, 0.1), 3),  # the first epoch is, of whose weights nothing is at hand
+    ],
+)
+def test_what_was_noted_of_the_chosen_epoch_is_not_measured_again(
+    monkeypatch, trainers, selection, validation, passes
+):
+    script_scores(monkeypatch, core.trainer, validation)
+    utterances, clips = tones()
+    fold = Fold(evaluated(selection, True), of(utterances, clips), CPU)
+    heard = []
+    predict = trainers[0].predict
+    test = sorted(item.name for item in utterances if item.session == TEST_SESSION)
+
+    def listening(batcher):
+        predictions = predict(batcher)
+        heard.append([item.utterance for item in predictions])
+        return predictions
+
+    monkeypatch.setattr(trainers[0], "predict", listening)
+    while not fold.finished:
+        fold.step()
+    result = fold.result()
+    assert heard.count(test) == passes
+    monkeypatch.undo()
+    assert list(result.predictions) == predict(fold._test)
+
+
 @pytest.mark.usefixtures("dropout")
 def test_the_dropout_of_these_tests_is_felt(monkeypatch):
     utterances, clips = tones()

@@ -4,9 +4,10 @@ import gc
 
 from mlflow.tracking import MlflowClient
 
+from ablation.experiments import finished_folds
 from ablation.finished import few_collections
 from ablation.provenance import Provenance
-from ablation.tracking import Tracker, _finished
+from ablation.tracking import Tracker
 from tests.ablation.stand_ins import grid_of, metrics_of, result_of, trial_of
 
 
@@ -19,9 +20,9 @@ def test_the_database_is_read_as_mlflow_searches_it(tmp_path, monkeypatch):
     tracker.forget(trial_of(fold=2), f"{2:012}")  # in MLflow's bin
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("tiny").experiment_id
-    read = _finished(client, uri, experiment)
-    monkeypatch.setattr("ablation.tracking.DATABASES", ())  # as of a server
-    searched = _finished(client, uri, experiment)
+    read = finished_folds(client, uri, experiment)
+    monkeypatch.setattr("ablation.experiments.DATABASES", ())  # as of a server
+    searched = finished_folds(client, uri, experiment)
     assert [fold.tags["run_id"] for fold in read] == [f"{3:012}", f"{1:012}"]  # newest first
     assert [(fold.run, fold.ended_ms) for fold in read] == [
         (fold.run, fold.ended_ms) for fold in searched

@@ -27,7 +27,9 @@ def data_set_of(result: FoldResult) -> DatasetInput:
     name, digest = result.config.corpus.name, result.corpus_fingerprint
     source = json.dumps({"fingerprint": digest})
     data = Dataset(name, digest, "local", source, profile=logged.profile_of(result))
-    return DatasetInput(data, [InputTag(MLFLOW_DATASET_CONTEXT, f"fold {result.config.fold}")])
+    inner, context = result.config.evaluation.inner_fold, f"fold {result.config.fold}"
+    context = context if inner is None else f"inner fold {inner} of {context}"
+    return DatasetInput(data, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
 
 
 def log_models(uri: str, study: str, models: Mapping[str, Trial], archive: Archive) -> list[str]:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ablation.aggregate import Summary
@@ -12,11 +13,48 @@ from ablation.figures.confusion import confusion_figure
 from ablation.grid import Grid, Trial
 from ablation.scores import FoldScore
 from ablation.tables import DEMO, ORACLE, columns, escape, markdown_table, notes
+from core.config import RunConfig
 from core.identity import config_key
 from core.result import EpochMetrics, FoldResult
 from core.schema import flatten
 
 TAG_LIMIT = 5000  # MLflow's on a tag's value in every store it supports
+FOLD, INNER = "fold", "inner"  # levels of trainings: on an outer fold, and of a search inside one
+LEVELS = (FOLD, INNER)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a search chose, on an outer fold or over all of them."""
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What MLflow is told of a search, beside its inner trainings.
+
+    Attributes:
+        choices: By the level and the name of the run that holds them.
+        text: In markdown, the description of the search's own run.
+        files: Its artifacts.
+    """
+
+    corpus: str
+    choices: Sequence[tuple[str, str, Choice]]
+    text: str
+    files: Sequence[Path]
+
+
+def level_of(config: RunConfig) -> str:
+    """Whether a training is scored on its fold, or inside its training side."""
+    return FOLD if config.evaluation.inner_fold is None else INNER
+
+
+def outer_name(config: RunConfig) -> str:
+    """How the run is called that an outer fold's inner trainings are nested in."""
+    return f"outer fold {config.fold}"
 
 
 def fold_name(trial: Trial) -> str:
@@ -29,6 +67,8 @@ def fold_tags(trial: Trial, run_id: str) -> dict[str, str]:
     """What a fold's run is found by, beside its row."""
     config = trial.config
     place = {"fold": str(config.fold), "seed": str(config.seed)}
+    if config.evaluation.inner_fold is not None:
+        place["inner_fold"] = str(config.evaluation.inner_fold)
     return {**place, "run_id": run_id, "config_key": config_key(config)}
 
 
@@ -56,9 +96,14 @@ def epoch_metrics(epoch: EpochMetrics) -> dict[str, float]:
 
 
 def final_metrics(result: FoldResult, score: FoldScore) -> dict[str, float]:
-    """What is known of a fold once it has finished."""
+    """What is known of a fold once it has finished.
+
+    An inner training's rates have names of their own: a test fold's are never beside them.
+    """
     values = {"n": score.n, "wa": score.wa, "ua": score.ua, "best_epoch": score.best_epoch}
-    if score.ua_oracle is not None and score.wa_oracle is not None:
+    if level_of(result.config) == INNER:
+        values |= {f"inner_{rate}": values.pop(rate) for rate in ("wa", "ua")}
+    elif score.ua_oracle is not None and score.wa_oracle is not None:
         values |= {"wa_oracle": score.wa_oracle, "ua_oracle": score.ua_oracle}
     values |= {f"weight_{term}": value for term, value in result.loss_weights.items()}
     values["train_seconds"] = result.seconds

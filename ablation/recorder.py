@@ -10,6 +10,7 @@ from ablation.aggregate import Summary
 from ablation.archive import Archive
 from ablation.backlog import Backlog, Job, Patience, Subject
 from ablation.grid import Trial
+from ablation.logged import Search
 from ablation.outages import described, may_pass
 from ablation.tracking import Tracker
 from core.result import EpochMetrics
@@ -52,6 +53,10 @@ class Recorder:
         self._ended = self._gave_up = False
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
+
+    def follow(self, trials: Mapping[str, list[Trial]]) -> None:
+        """Carry these trials too, under run ids that it did not know."""
+        self._trials = {**self._trials, **trials}  # another one: the thread may be reading the old
 
     def forget(self, run_id: str) -> None:
         """Remove what MLflow holds of a fold that is to be trained anew."""
@@ -97,13 +102,20 @@ class Recorder:
         if not self._settled():
             self._give_up()
 
-    def close(self, summaries: Iterable[Summary] = (), report: Path | None = None) -> None:
-        """Finish what is queued, log the rows' means and the report's folder, leave no run open,
-        and stop."""
+    def close(
+        self,
+        summaries: Iterable[Summary] = (),
+        report: Path | None = None,
+        search: Search | None = None,
+    ) -> None:
+        """Finish what is queued, log the rows' means, the report's folder and what a search chose,
+        leave no run open, and stop."""
         rows = tuple(summaries)
         self._close_with("rows", lambda tracker: tracker.log_rows(rows))
         if report is not None:
             self._close_with("report", lambda tracker: tracker.log_report(report, rows))
+        if search is not None:
+            self._close_with("search", lambda tracker: tracker.log_search(search))
         self._put(CLOSE)
         if not self._gave_up and not self._settled():
             self._give_up()

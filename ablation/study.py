@@ -99,12 +99,7 @@ def train_and_report(
     named = trials_by_run_id(grid.trials(), corpora)
     archive = Archive(options.runs)
     provenance = Provenance.here(ROOT)
-    recorder = Recorder(
-        lambda: Tracker(options.uri, grid, options.runs, provenance),
-        named,
-        archive,
-        lambda remark: console.print(Text(remark, style="yellow"), soft_wrap=True),
-    )
+    recorder = recorder_of(grid, named, provenance, options, console)
     wanted = {key: group for key, group in named.items() if is_wanted(group, options)}
     if options.fresh:
         for key in wanted:
@@ -142,6 +137,22 @@ def train_and_report(
         report=report,
         failures=tuple((named[key][0], reason) for key, reason in display.failures.items()),
         tracking_problems=tuple(problems),
+    )
+
+
+def recorder_of(
+    grid: Grid,
+    named: Mapping[str, list[Trial]],
+    provenance: Provenance,
+    options: Options,
+    console: Console,
+) -> Recorder:
+    """Who carries a study's trials to MLflow, and says on the console where it is out of reach."""
+    return Recorder(
+        lambda: Tracker(options.uri, grid, options.runs, provenance),
+        named,
+        Archive(options.runs),
+        lambda remark: console.print(Text(remark, style="yellow"), soft_wrap=True),
     )
 
 

@@ -2,20 +2,21 @@
 
 Everything a table needs travels in tags, so that thousands of runs are read back by one search:
 
-    level            "study", "row" or "fold"
+    level            "study", "row" or "fold"; of a search "search", "outer" and "inner"
     study, row, corpus                          the last two "" of a study
     fold, seed, run_id, config_key, score       of a fold; score is a FoldScore as JSON
+
+A search's inner trainings are folds of another level: grid ▸ search ▸ outer fold ▸ inner training.
+They have no score, so that no table is ever made of them.
 """
 
 import logging
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mlflow.entities import Experiment, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.store.db.utils import create_sqlalchemy_engine
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_COMMIT,
@@ -27,29 +28,21 @@ from mlflow.utils.mlflow_tags import (
 
 from ablation import logged
 from ablation.aggregate import Summary
-from ablation.finished import (
-    FinishedFold,
-    TrackingError,
-    few_collections,
-    read_finished,
-    read_scores,
-)
+from ablation.experiments import experiment_of, finished_folds, runs_in
+from ablation.figures.canvas import SUFFIXES as PICTURES
+from ablation.finished import TrackingError, read_scores
 from ablation.grid import Grid, Trial
 from ablation.lineage import data_set_of
-from ablation.outages import described
 from ablation.provenance import Provenance
 from ablation.scores import FoldScore
-from ablation.uris import redacted
 from core.result import EpochMetrics, FoldResult
 
 __all__ = ["Tracker", "TrackingError", "read_scores"]
 
 _Identity = tuple[str, str, str]  # level; row; a fold's run id or a row's corpus
 
-
-# The UI then opens on runs and their metrics, not on its pages for language models.
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # that MLflow uses without a server
+# Which runs others are nested in: of a group's level, the level and name of the one above.
+_ABOVE = {"row": ("study", ""), "search": ("study", ""), "outer": ("search", "search")}
 
 # They print a traceback for each failure; ours are told once, by the recorder.
 for _library in ("mlflow", "sqlalchemy"):
@@ -65,8 +58,8 @@ class Tracker:
         self._uri = uri
         self._grid = grid
         self._provenance = provenance
-        self._experiment = self._find_experiment(uri, runs)
-        self._groups: dict[tuple[str, str], str] = {}  # rows, and as ("", "") the study
+        self._experiment = experiment_of(self._client, uri, grid.study, runs)
+        self._groups: dict[_Identity, str] = {}  # the study, rows, a search and its outer folds
         self._folds: dict[tuple[str, str], str] = {}  # (row, run id) -> MLflow's id
         self._open: set[str] = set()  # folds under way, by MLflow's id
         self._logged: dict[str, dict[int, EpochMetrics]] = {}  # of these, what has arrived
@@ -76,29 +69,33 @@ class Tracker:
 
     def finished(self) -> dict[tuple[str, str], int]:
         """(row, run id) of every fold that MLflow holds whole; when its last epoch ended, in ms."""
-        found = _finished(self._client, self._uri, self._experiment)
+        found = finished_folds(self._client, self._uri, self._experiment, logged.LEVELS)
         return {(fold.tags["row"], fold.tags["run_id"]): fold.ended_ms for fold in found}
 
     def start(self, trial: Trial, run_id: str, began_ms: int | None = None) -> None:
-        """Open a fold's run under its row; what an interrupted one left open goes first."""
+        """Open a fold's run under its row, an inner training's under its outer fold; what an
+        interrupted one left open goes first."""
         key = (trial.row, run_id)
         if key in self._folds:
             return
-        parent = self._group("row", trial.row, trial.config.corpus.name)
+        config, level = trial.config, logged.level_of(trial.config)
+        above = (
+            ("outer", logged.outer_name(config)) if level == logged.INNER else ("row", trial.row)
+        )
+        parent = self._group(*above, config.corpus.name)
         older = self._runs_of(trial, run_id)
         self._stale[key] = [run.info.run_id for run in older if run.info.status == "FINISHED"]
         for run in older:
             if run.info.status != "FINISHED":
                 self._client.delete_run(run.info.run_id)
-        config = trial.config
-        self._tried.add(("fold", *key))
+        self._tried.add((level, *key))
         run = self._client.create_run(
             self._experiment,
             began_ms,
             tags={
                 MLFLOW_RUN_NAME: logged.fold_name(trial),
                 MLFLOW_PARENT_RUN_ID: parent,
-                **self._common("fold", trial.row, config.corpus.name),
+                **self._common(level, trial.row, config.corpus.name),
                 **logged.fold_tags(trial, run_id),
             },
         )
@@ -130,7 +127,8 @@ class Tracker:
         there = self._logged.get(run, {})
         missing = [epoch for epoch in result.history if there.get(epoch.epoch) != epoch]
         ended = result.history[-1].finished_at_ms
-        tags = {"device": result.device, **logged.score_tags(score)}
+        is_fold = logged.level_of(trial.config) == logged.FOLD
+        tags = {"device": result.device, **(logged.score_tags(score) if is_fold else {})}
         final = logged.final_metrics(result, score)
         metrics = [metric for epoch in missing for metric in _metrics(epoch)]
         metrics += [Metric(name, float(value), ended, 0) for name, value in final.items()]
@@ -138,7 +136,8 @@ class Tracker:
             run, metrics=metrics, tags=[RunTag(name, text) for name, text in tags.items()]
         )
         self._client.log_inputs(run, [data_set_of(result)])
-        self._artifacts(run, result)
+        if is_fold:  # of inner trainings there are hundreds, and their figures say it all
+            self._artifacts(run, result)
         for stale in self._stale.get((trial.row, result.run_id), ()):
             self._client.delete_run(stale)
         self._terminate(run, "FINISHED", ended)
@@ -155,14 +154,20 @@ class Tracker:
         for summary in (each for each in summaries if each.folds):
             run = self._group("row", summary.cell.row, summary.corpus)
             figures = {"wa": summary.wa.mean, "ua": summary.ua.mean, "folds": len(summary.folds)}
-            known = self._client.get_run(run).data.metrics
-            now = time.time_ns() // 1_000_000
-            news = [
-                Metric(name, float(value), self._told.setdefault((run, name, value), now), 0)
-                for name, value in figures.items()
-                if known.get(name) != value  # told again, it would stand twice in the history
-            ]
-            self._client.log_batch(run, metrics=news)
+            self._tell(run, figures)
+
+    def log_search(self, told: logged.Search) -> None:
+        """Log what a search chose: in its own run with its files, and in each outer fold's."""
+        for level, name, choice in told.choices:
+            run = self._group(level, name, told.corpus)
+            for tag, text in choice.tags.items():
+                self._client.set_tag(run, tag, text[: logged.TAG_LIMIT])
+            self._tell(run, choice.figures)
+        run = self._group("search", "search", told.corpus)
+        self._client.set_tag(run, MLFLOW_RUN_NOTE, logged.description(told.text))
+        for path in told.files:
+            folder = path.parent.name if path.suffix in PICTURES else None
+            self._client.log_artifact(run, str(path), folder)
 
     def log_report(self, folder: Path, summaries: Sequence[Summary]) -> None:
         """Put the table into the description of the study's run, and its files beside it."""
@@ -174,7 +179,7 @@ class Tracker:
     def close(self) -> None:
         """Leave no run open: rows are finished, folds that did not get there are killed, and runs
         whose making was never confirmed are deleted."""
-        for run in _search(self._client, self._experiment, "status = 'RUNNING'"):
+        for run in runs_in(self._client, self._experiment, "status = 'RUNNING'"):
             name = run.info.run_id
             if name in self._open:
                 self._terminate(name, "KILLED")
@@ -184,33 +189,25 @@ class Tracker:
                 self._client.delete_run(name)
 
     def _runs_of(self, trial: Trial, run_id: str) -> list[Run]:
-        query = f"tags.level = 'fold' and tags.run_id = '{run_id}'"
-        found = _search(self._client, self._experiment, query)
+        query = f"tags.level = '{logged.level_of(trial.config)}' and tags.run_id = '{run_id}'"
+        found = runs_in(self._client, self._experiment, query)
         return [run for run in found if run.data.tags["row"] == trial.row]
+
+    def _tell(self, run: str, figures: Mapping[str, float]) -> None:
+        """Log figures on a run; one that it holds already isn't told again."""
+        known = self._client.get_run(run).data.metrics
+        now = time.time_ns() // 1_000_000
+        news = [
+            Metric(name, float(value), self._told.setdefault((run, name, value), now), 0)
+            for name, value in figures.items()
+            if known.get(name) != value  # told again, it would stand twice in the history
+        ]
+        self._client.log_batch(run, metrics=news)
 
     def _terminate(self, run: str, status: str, ended_ms: int | None = None) -> None:
         self._client.set_terminated(run, status, end_time=ended_ms)
         self._open.discard(run)
         self._logged.pop(run, None)
-
-    def _find_experiment(self, uri: str, runs: Path) -> str:
-        name = self._grid.study
-        experiment: Experiment | None = self._client.get_experiment_by_name(name)
-        if experiment is None:
-            # A server keeps artifacts where it was told to; beside a database they lie in runs/.
-            database = uri.startswith(DATABASES)
-            place = (runs / "artifacts" / name).resolve().as_uri() if database else None
-            try:
-                made = self._client.create_experiment(name, place, EXPERIMENT_TAGS)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                # Another runner was faster, or an answer got lost and the request was repeated.
-                return str(self._client.get_experiment_by_name(name).experiment_id)
-            return str(made)
-        if experiment.lifecycle_stage == "deleted":
-            self._client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
 
     def _common(self, level: str, row: str, corpus: str) -> dict[str, str]:
         own = {"level": level, "study": self._grid.study, "row": row, "corpus": corpus}
@@ -219,20 +216,22 @@ class Tracker:
         return {**own, **made_by, **versions}
 
     def _group(self, level: str, row: str = "", corpus: str = "") -> str:
-        """The run that others are nested in: a row's, or the study's; made where there is none."""
-        key = (row, corpus)
+        """The run that others are nested in, made where there is none: the study's, a row's, a
+        search's, an outer fold's."""
+        key = (level, row, corpus)
         if key not in self._groups:
             query = f"tags.level = '{level}'"
             query += f" and tags.row = '{row}' and tags.corpus = '{corpus}'" if row else ""
-            if found := _search(self._client, self._experiment, query):
+            if found := runs_in(self._client, self._experiment, query):
                 self._client.update_run(found[0].info.run_id, status="RUNNING")
                 self._groups[key] = found[0].info.run_id
                 return self._groups[key]
-            tags = {MLFLOW_RUN_NAME: " · ".join(key) if row else self._grid.study}
-            if row:
-                tags[MLFLOW_PARENT_RUN_ID] = self._group("study")
-            self._tried.add((level, *key))
-            tags |= self._common(level, *key)
+            tags = {MLFLOW_RUN_NAME: f"{row} · {corpus}" if row else self._grid.study}
+            if level in _ABOVE:
+                above, name = _ABOVE[level]
+                tags[MLFLOW_PARENT_RUN_ID] = self._group(above, name, corpus if name else "")
+            self._tried.add(key)
+            tags |= self._common(*key)
             self._groups[key] = self._client.create_run(self._experiment, tags=tags).info.run_id
         return self._groups[key]
 
@@ -242,51 +241,11 @@ class Tracker:
             self._client.log_artifacts(run, scratch)
 
 
-def search_finished(uri: str, study: str) -> list[FinishedFold]:
-    """Every finished fold of a study, from whatever MLflow keeps its runs in.
-
-    Raises:
-        TrackingError: MLflow can't be read.
-    """
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        experiment = client.get_experiment_by_name(study)
-        if experiment is None:
-            return []
-        return _finished(client, uri, experiment.experiment_id)
-    except Exception as error:  # MLflow passes on whatever its database or its server raise
-        text = f"MLflow at {uri} can't be read: {described(error)}"
-        raise TrackingError(redacted(text)) from error
-
-
-def _finished(client: MlflowClient, uri: str, experiment: str) -> list[FinishedFold]:
-    """Every finished fold, newest first: of a database in one query, of a server by its search."""
-    if uri.startswith(DATABASES):
-        engine = create_sqlalchemy_engine(uri)
-        try:
-            return read_finished(engine, experiment)
-        finally:
-            engine.dispose()
-    with few_collections():
-        found = _search(client, experiment, "tags.level = 'fold' and status = 'FINISHED'")
-        return [FinishedFold(run.info.run_id, run.info.end_time, run.data.tags) for run in found]
-
-
 def _identity(run: Run) -> _Identity:
     tags = run.data.tags
     level = tags.get("level", "")
-    return level, tags.get("row", ""), tags.get("run_id" if level == "fold" else "corpus", "")
-
-
-def _search(client: MlflowClient, experiment: str, query: str) -> list[Run]:
-    runs: list[Run] = []
-    token: str | None = None
-    while True:
-        page = client.search_runs([experiment], query, max_results=5000, page_token=token)
-        runs.extend(page)
-        token = page.token
-        if not token:
-            return runs
+    last = "run_id" if level in logged.LEVELS else "corpus"
+    return level, tags.get("row", ""), tags.get(last, "")
 
 
 def _metrics(epoch: EpochMetrics) -> list[Metric]:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from core.checkpoints import CheckpointError, fetch, fingerprint, geometry
 from core.clips import heard_at
-from core.config import EncoderConfig, RunConfig
+from core.config import EncoderConfig
 from core.devices import computing
-from core.encoders import Encoder, build_encoder
+from core.hearing import Hearing
 from core.kept_model import KeptModel, ModelError, read_model, refuse_other_tensors
 from core.model import EmotionModel
 from core.training_state import trained_weights
@@ -44,7 +44,7 @@ class Classifier:
         self.device = device
         config = replace(model.config, encoder=encoder)
         # Before all else: its tensors show how large the rest must be.
-        self._encoder = _frozen_encoder(config, device) if config.stores_frames else None
+        self._hearing = Hearing(config, device) if config.stores_frames else None
         features = encoder.frame_features(geometry(encoder).features)
         heads = config.pooling.heads
         if config.pooling.method == "flam" and features % heads:
@@ -62,6 +62,25 @@ class Classifier:
     def classes(self) -> tuple[str, ...]:
         """In the order of the probabilities."""
         return self.model.facts.classes
+
+    def share(self, hearings: dict[tuple[str, str], Hearing]) -> None:
+        """Hear through the frozen encoder that another classifier hears through, if there is one.
+
+        Each waveform then passes it but once for all of them, until they `forget`.
+
+        Args:
+            hearings: Those of the others, by checkpoint and precision; its own joins them.
+        """
+        if self._hearing is not None:
+            key = self.model.facts.encoder_fingerprint, self.model.config.training.precision
+            shared = hearings.setdefault(key, self._hearing)
+            shared.share(self._hearing)
+            self._hearing = shared
+
+    def forget(self) -> None:
+        """Let go of what a shared encoder made of waveforms."""
+        if self._hearing is not None:
+            self._hearing.forget()
 
     def probabilities(
         self, heard: Sequence[np.ndarray], batch_size: int | None = None
@@ -124,19 +143,9 @@ class Classifier:
 
     def _input(self, waveform: np.ndarray) -> Tensor:
         """What the network takes: the waveform, or of a frozen encoder the frames it stored."""
-        samples = torch.tensor(waveform)
-        if self._encoder is None:
-            return samples
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as when they were stored: see core/features.py
-        with self._computing():
-            every_layer = self._encoder.every_layer(samples.to(self.device)).to(torch.float16)
-        torch.set_num_threads(threads)
-        if not every_layer.isfinite().all():
-            raise ModelError("its encoder's frames must be within float16, found others")
-        read = self._encoder.readout.layers
-        chosen = every_layer[list(read)].transpose(0, 1).cpu()  # (T, K, D)
-        return chosen[:, 0] if len(read) == 1 else chosen
+        if self._hearing is None:
+            return torch.tensor(waveform)
+        return self._hearing.frames(waveform, self._network.encoder.readout.layers)
 
     def _computing(self) -> torch.autocast:
         return computing(self.device, self.model.config.training.precision)
@@ -163,7 +172,3 @@ def kept_classifier(path: Path, device: torch.device) -> Classifier:
         raise
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-
-
-def _frozen_encoder(config: RunConfig, device: torch.device) -> Encoder:
-    return build_encoder(config.encoder).to(device)

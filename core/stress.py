@@ -13,6 +13,7 @@ import numpy as np
 from core.classifier import Classifier
 from core.clips import Clips, Waveforms
 from core.conditions import CLEAN, SEED, Condition
+from core.config import AudioConfig
 from core.corpora.folds import split
 from core.corpora.utterance import Utterance
 from core.fold import CorpusAudio
@@ -73,26 +74,44 @@ def generator_of(kind: str, name: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
-def hear(classifier: Classifier, corpus: CorpusAudio, condition: Condition) -> list[Prediction]:
-    """What a model says of its own test fold under a condition, by the utterances' names.
+def hear(
+    classifiers: Sequence[Classifier], corpus: CorpusAudio, condition: Condition
+) -> list[list[Prediction]]:
+    """What models of one fold say of its test side under a condition, by the utterances' names.
 
     In the batches in which the fold was scored: clean, on the device that it was scored on, this is
-    what the fold archived.
+    what the fold archived. An utterance is perturbed once for all of them, and passes an encoder
+    that they share but once.
 
     Raises:
         core.kept_model.ModelError: the weights give NaN or infinity.
         ValueError: an utterance can't be perturbed so; says which and why.
     """
-    config = classifier.model.config
+    config = classifiers[0].model.config
     holds_out = config.evaluation.selection == "validation"
     test = split(corpus.utterances, corpus.scheme, config.fold, holds_out).test
-    clips = Clips(PerturbedStore(corpus.store, condition, test), config.audio)
-    probabilities = classifier.probabilities([clips.read(item.name) for item in test])
+    perturbed_store = PerturbedStore(corpus.store, condition, test)
+    heard: dict[AudioConfig, list[np.ndarray]] = {}
+    found = []
+    for classifier in classifiers:
+        audio = classifier.model.config.audio
+        if audio not in heard:
+            clips = Clips(perturbed_store, audio)
+            heard[audio] = [clips.read(item.name) for item in test]
+        found.append(_predictions(classifier.probabilities(heard[audio]), test, corpus.classes))
+    for classifier in classifiers:
+        classifier.forget()
+    return found
+
+
+def _predictions(
+    probabilities: np.ndarray, test: Sequence[Utterance], classes: Sequence[str]
+) -> list[Prediction]:
     found = [
         Prediction(
             utterance=item.name,
             speaker=item.speaker,
-            label=corpus.classes.index(item.label),
+            label=classes.index(item.label),
             probabilities=tuple(row),
         )
         for item, row in zip(test, probabilities.tolist(), strict=True)

@@ -28,6 +28,7 @@ class Need:
 
     config: RunConfig  # with its fold and inner fold
     number: int
+    proposed_in: int | None = None  # the outer fold that has it under this number; None: its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """A study with a `search:`: inner trainings, choices, then the outer folds as in any study."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +16,17 @@ from ablation.grid import Grid, Trial
 from ablation.interruption import telling_how_far
 from ablation.options import Options
 from ablation.progress import Display
+from ablation.provenance import Provenance
 from ablation.published import Published
+from ablation.recorder import Recorder
 from ablation.search import outcome
 from ablation.search.fit import SEARCHED
 from ablation.search.nested import Need, Score, by_setting, groups_of, inner, search_fold
 from ablation.search.outcome import FoldSearch
 from ablation.search.report import write_search
+from ablation.search.told import search_told
 from ablation.search.tuning import budget_of, halving_of, sampler_of
-from ablation.trials import run_trials
+from ablation.trials import Listeners, run_trials
 from ablation.workload import longest_first
 from core.checkpoints import fingerprint
 from core.config import RunConfig
@@ -41,16 +45,35 @@ def run_study(
     if grid.search is None or (options.only and SEARCHED not in options.only):
         return study.run_study(grid, figures, options, resources, console)
     with study.opened(grid, options, resources, console) as corpora:
-        trainings = InnerTrainings(grid, corpora, options, resources, console)
-        found = choose(grid, trainings, options)
-        whole = _overall(found, trainings) if len(found) == grid.cells[0].folds else None
-        kept = outcome.note(options.runs, grid, outcome.document(grid, found, whole))
-        files = write_search(grid, kept, options.reports, study.ROOT)
+        with told(grid, options, console) as recorder:
+            trainings = InnerTrainings(grid, corpora, options, resources, console, recorder)
+            found = choose(grid, trainings, options)
+            whole = _overall(found, trainings) if len(found) == grid.cells[0].folds else None
+            kept = outcome.note(options.runs, grid, outcome.document(grid, found, whole))
+            files = write_search(grid, kept, options.reports, study.ROOT)
+            recorder.sync()
+            recorder.wait()
+            recorder.close((), None, search_told(grid, kept, files))
         grid = outcome.with_choices(grid, options.runs)
         ended = study.train_and_report(grid, figures, corpora, options, resources, console)
     report = replace(ended.report, files=(*ended.report.files, *files))
     failures = (*trainings.failures.values(), *ended.failures)
-    return replace(ended, report=report, failures=failures)
+    problems = tuple(dict.fromkeys([*recorder.problems, *ended.tracking_problems]))
+    return replace(ended, report=report, failures=failures, tracking_problems=problems)
+
+
+@contextmanager
+def told(grid: Grid, options: Options, console: Console) -> Iterator[Recorder]:
+    """Who carries the inner trainings to MLflow, stopped where the search is.
+
+    It is done before the outer folds' own begins: there is one writer at a time.
+    """
+    recorder = study.recorder_of(grid, {}, Provenance.here(study.ROOT), options, console)
+    try:
+        yield recorder
+    except BaseException:
+        recorder.stop()
+        raise
 
 
 class InnerTrainings:
@@ -63,6 +86,7 @@ class InnerTrainings:
         options: Options,
         resources: Resources,
         console: Console,
+        recorder: Recorder,
     ) -> None:
         self.failures: dict[str, tuple[Trial, str]] = {}
         self.trained = 0
@@ -72,6 +96,7 @@ class InnerTrainings:
         self._runs: Path = options.runs
         self._resources = replace(resources, keep_models="none")
         self._console = console
+        self._recorder = recorder
         self._fresh = options.fresh
         self._asked: dict[str, Score] = {}  # by run id
 
@@ -83,14 +108,18 @@ class InnerTrainings:
         """
         named: dict[str, list[Trial]] = {}
         for need in needs:
-            row = f"setting {need.number}, inner fold {need.config.evaluation.inner_fold}"
+            origin = f" of fold {need.proposed_in}" if need.proposed_in else ""
+            inner_fold = need.config.evaluation.inner_fold
+            row = f"setting {need.number}{origin}, inner fold {inner_fold}"
             named.setdefault(self._run_id(need.config), []).append(
                 Trial(row=row, config=need.config)
             )
         new = {key: trials for key, trials in named.items() if key not in self._asked}
+        self._recorder.follow(new)
         if self._fresh:
             for key in new:
                 self._archive.forget(key)
+                self._recorder.forget(key)
         missing = {key: trials for key, trials in new.items() if not self._archive.holds(key)}
         text = f"search: {len(new)} inner trainings, {len(new) - len(missing)} finished already"
         self._console.print(Text(text), soft_wrap=True)
@@ -107,7 +136,8 @@ class InnerTrainings:
         study.store_frames(configs.values(), self._corpora, self._console)
         display = Display(self._console, missing, self._folds, self._archive.load)
         with display.shown(), telling_how_far(list(asked), self._archive):
-            run_trials(configs, self._corpora, self._runs, self._resources, display)
+            listeners = Listeners((display, self._recorder))
+            run_trials(configs, self._corpora, self._runs, self._resources, listeners)
         self.trained += len(missing)
         self.failures |= {
             key: (missing[key][0], reason) for key, reason in display.failures.items()
@@ -164,7 +194,7 @@ def choose(grid: Grid, trainings: InnerTrainings, options: Options) -> list[Fold
 
 def _overall(found: list[FoldSearch], trainings: InnerTrainings) -> outcome.Overall:
     """The best of all, once the outer folds' choices have been judged on all outer folds."""
-    finalists = {each.choice.config: each.choice for each in found}
+    finalists = {each.choice.config: (each.fold, each.choice) for each in found}
     # Copies: what other outer folds' choices do here may not reach this fold's own choice.
     judged = [
         {
@@ -176,11 +206,11 @@ def _overall(found: list[FoldSearch], trainings: InnerTrainings) -> outcome.Over
     needs: list[Need] = []
     places = []
     for place, fold in enumerate(found):
-        for config, choice in finalists.items():
+        for config, (origin, choice) in finalists.items():
             own = judged[place].setdefault(config, replace(choice, uas={}))
             for group in fold.groups:
                 if group not in own.uas:
-                    need = Need(inner(config, fold.fold, group), choice.number)
+                    need = Need(inner(config, fold.fold, group), choice.number, origin)
                     needs.append(need)
                     places.append((own, group, need.config))
     scores = trainings.scores(needs) if needs else {}

@@ -76,8 +76,9 @@ def _stress(options: argparse.Namespace, console: "Console") -> str:
     }
     refuse_unkept(named, archive, grid)
     wanted = conditions(tuple(dict.fromkeys(options.kind)) or tuple(KINDS))
-    heard = {run_id: corpora[group[0].config.corpus.name] for run_id, group in named.items()}
-    _hear(heard, archive, wanted, options, console)
+    configs = {run_id: group[0].config for run_id, group in named.items()}
+    models = {name: (config, corpora[config.corpus.name]) for name, config in configs.items()}
+    _hear(models, archive, wanted, options, console)
     scores = {condition: _scores(named, archive, condition) for condition in wanted}
     return _report(grid, scores, other_when_clean(named, archive), asked, console)
 
@@ -128,7 +129,7 @@ def other_when_clean(named: Mapping[str, list["Trial"]], archive: "Archive") -> 
 
 
 def _hear(
-    corpora: Mapping[str, Any],
+    models: Mapping[str, Any],
     archive: "Archive",
     wanted: Sequence[Condition],
     options: argparse.Namespace,
@@ -140,9 +141,9 @@ def _hear(
     from core.devices import best_device
 
     if options.fresh:
-        forget(archive, corpora, wanted)
-    jobs = open_jobs(corpora, archive, options.runs, wanted)
-    left, every = sum(len(job.conditions) for job in jobs), len(corpora) * len(wanted)
+        forget(archive, models, wanted)
+    jobs = open_jobs(models, archive, options.runs, wanted)
+    left, every = sum(job.count for job in jobs), len(models) * len(wanted)
     if left < every:
         console.print(f"{every - left} of {every} conditions were heard already; {left} to hear")
     started = time.monotonic()
@@ -152,7 +153,8 @@ def _hear(
         evaluate(jobs, workers, on_progress)
     if left:
         seconds = clock(time.monotonic() - started)
-        console.print(f"{left} conditions heard by {len(jobs)} models in {seconds}")
+        models_heard = len({run_id for job in jobs for run_id in job.run_ids})
+        console.print(f"{left} conditions heard by {models_heard} models in {seconds}")
 
 
 def _scores(

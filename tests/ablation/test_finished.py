@@ -5,9 +5,10 @@ import sqlite3
 
 from mlflow.tracking import MlflowClient
 
+from ablation.experiments import finished_folds, search_finished
 from ablation.finished import few_collections, read_scores, scores_of
 from ablation.provenance import Provenance
-from ablation.tracking import Tracker, _finished, search_finished
+from ablation.tracking import Tracker
 from tests.ablation.stand_ins import grid_of, metrics_of, result_of, trial_of
 
 
@@ -20,9 +21,9 @@ def test_the_database_is_read_as_mlflow_searches_it(tmp_path, monkeypatch):
     tracker.forget(trial_of(fold=2), f"{2:012}")  # in MLflow's bin
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("tiny").experiment_id
-    read = _finished(client, uri, experiment)
-    monkeypatch.setattr("ablation.tracking.DATABASES", ())  # as of a server
-    searched = _finished(client, uri, experiment)
+    read = finished_folds(client, uri, experiment)
+    monkeypatch.setattr("ablation.experiments.DATABASES", ())  # as of a server
+    searched = finished_folds(client, uri, experiment)
     assert [fold.tags["run_id"] for fold in read] == [f"{3:012}", f"{1:012}"]  # newest first
     assert [(fold.run, fold.ended_ms) for fold in read] == [
         (fold.run, fold.ended_ms) for fold in searched
@@ -39,7 +40,7 @@ def test_a_file_is_read_without_mlflow_and_as_mlflow_reads_it(tmp_path, monkeypa
         tracker.finish(trial_of(fold=fold), result_of(f"{fold:012}", fold))
     scores = scores_of(search_finished(uri, study.study), study, None)
     with monkeypatch.context() as patched:
-        patched.delattr("ablation.tracking.MlflowClient")
+        patched.delattr("ablation.experiments.MlflowClient")
         assert read_scores(uri, study) == scores
     assert [score.fold for score in scores] == [2, 1]
 
@@ -51,7 +52,9 @@ def test_an_experiment_that_stands_in_several_workspaces_is_left_to_mlflow(tmp_p
         connection.executemany("insert into experiments values (?, 'tiny')", [(1,), (2,)])
     connection.close()
     asked = []
-    monkeypatch.setattr("ablation.tracking.search_finished", lambda *told: asked.append(told) or [])
+    monkeypatch.setattr(
+        "ablation.experiments.search_finished", lambda *told: asked.append(told) or []
+    )
     assert read_scores(f"sqlite:///{database}", grid_of()) == []
     assert asked == [(f"sqlite:///{database}", "tiny")]
 

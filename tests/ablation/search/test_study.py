@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 from sklearn.metrics import balanced_accuracy_score
 
+import ablation.recorder
 import ablation.search.report
 import ablation.search.study
 import ablation.study
@@ -134,6 +135,7 @@ class Studies:
         )
 
     def use(self, utterances, clips):
+        self.utterances = utterances
         self._corpus = of(utterances, clips)
 
     def start(self, folder="a", folds=(), fresh=False, **settings):
@@ -423,3 +425,83 @@ def test_a_small_search_on_the_demo_goes_through_ray_and_mlflow(tmp_path, capsys
     assert runner.main(["report", str(path), "--json", *words[1:2], *words[4:]]) == 0
     again = json.loads(capsys.readouterr().out)
     assert [row["wa"] for row in again["rows"]] == [row["wa"] for row in results["rows"]]
+
+
+class Spy:
+    """Takes the place of a tracker: notes what it is told, whoever opens it."""
+
+    def __init__(self):
+        self.finished_runs, self.told, self.open, self.searches = {}, [], 0, []
+
+    def __call__(self, *arguments):
+        self.open += 1
+        assert self.open == 1, "one writer at a time"
+        return self
+
+    def finished(self):
+        return dict(self.finished_runs)
+
+    def finish(self, trial, result):
+        self.told.append((trial, result))
+        self.finished_runs[trial.row, result.run_id] = result.history[-1].finished_at_ms
+
+    def log_search(self, told):
+        self.searches.append(told)
+
+    def close(self):
+        self.open -= 1
+
+    def __getattr__(self, name):
+        return lambda *arguments: None
+
+
+@pytest.fixture
+def spy(studies, monkeypatch):
+    """What MLflow is told of a search; the outer folds are another test's."""
+    found = Spy()
+    monkeypatch.setattr(ablation.study, "Recorder", ablation.recorder.Recorder)
+    monkeypatch.setattr(ablation.study, "Tracker", found)
+    return found
+
+
+def test_mlflow_is_told_every_inner_training_once_and_what_was_chosen(studies, spy):
+    studies.stop_after = 7
+    with pytest.raises(Interrupted):
+        studies.start(inner=2)
+    studies.stop_after = None
+    outcome = studies.start(inner=2)
+    assert outcome.tracking_problems == ()
+    inner = archived(studies.archive)
+    assert len(spy.told) == sum(map(len, inner.values())) == 3 * FOLDS * 2
+    for trial, result in spy.told:
+        config = result.config
+        assert trial.config == config
+        assert config.evaluation.inner_fold not in (None, config.fold)
+        assert trial.row.endswith(f"inner fold {config.evaluation.inner_fold}")
+        said = {item.utterance for item in result.predictions}
+        assert said, "an inner fold has utterances"
+        sessions = {item.session for item in studies.utterances if item.name in said}
+        assert sessions == {str(config.evaluation.inner_fold)}
+    (told,) = spy.searches
+    found = studies.found()
+    places = {(level, name): choice for level, name, choice in told.choices}
+    assert len(places) == 1 + FOLDS
+    for fold, part in found["folds"].items():
+        choice, chosen = places["outer", f"outer fold {fold}"], part["settings"][part["choice"]]
+        assert json.loads(choice.tags["chosen"]) == chosen["values"]
+        assert choice.figures["inner_ua"] == chosen["ua"]
+        assert choice.figures["inner_ua_defaults"] == part["settings"][0]["ua"]
+    whole = places["search", "search"]
+    assert json.loads(whole.tags["chosen"]) == found["overall"]["values"]
+    assert json.loads(whole.tags["search"])["space"] == found["space"]
+    assert whole.figures["inner_ua"] == found["overall"]["ua"]
+    assert {path.name for path in told.files} >= {"search.md", "chosen.yaml", "search.png"}
+    studies.start(inner=2)
+    assert len(spy.told) == 3 * FOLDS * 2
+
+
+def test_a_setting_that_is_judged_for_another_fold_is_called_after_it(studies, spy):
+    studies.start(method="asha", trials=9)
+    rows = [trial.row for trial, _ in spy.told]
+    assert all(re.fullmatch(r"setting \d( of fold \d)?, inner fold \d", row) for row in rows)
+    assert any(" of fold " in row for row in rows)

@@ -11,6 +11,7 @@ from ablation.argument_types import (
     count,
     epochs,
     fold,
+    folder,
     gpu_share,
     retries,
     seeds,
@@ -199,14 +200,14 @@ def add_places(parser: ArgumentParser, verb: str) -> None:
     if verb in WITH_DATA:
         group.add_argument(
             "--data",
-            type=Path,
+            type=folder,
             default=os.environ.get("SER_DATA") or None,
             metavar="DIR",
             help="the corpus folder, or a folder of corpora (or SER_DATA)",
         )
     group.add_argument(
         "--runs",
-        type=Path,
+        type=folder,
         default=ROOT / "runs",
         metavar="DIR",
         help="results, checkpoints, audio store, MLflow's database (default runs)",
@@ -214,7 +215,7 @@ def add_places(parser: ArgumentParser, verb: str) -> None:
     if verb != "ui":
         group.add_argument(
             "--reports",
-            type=Path,
+            type=folder,
             default=ROOT / "reports",
             metavar="DIR",
             help="where tables and pictures are written (default reports)",
@@ -231,7 +232,7 @@ def add_kept(parser: ArgumentParser) -> None:
     """Of the verbs on a kept model: where it is, and what an error shows."""
     parser.add_argument(
         "--runs",
-        type=Path,
+        type=folder,
         default=ROOT / "runs",
         metavar="DIR",
         help="where runs and their weights lie (default runs)",

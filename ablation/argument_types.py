@@ -4,6 +4,9 @@ Imports nothing that takes time: --help answers at once.
 """
 
 from argparse import ArgumentTypeError
+from pathlib import Path
+
+from ablation.uris import redacted
 
 AUTO = "auto"
 MAX_SHARE = 1024.0  # CPUs or GPUs of one trial
@@ -86,3 +89,11 @@ def _whole(text: str, most: int, least: int = 1) -> int:
     if not text.isdecimal() or len(text) > len(str(most)) or not least <= int(text) <= most:
         raise ArgumentTypeError(f"must be a whole number in {least}..{most}, got {text!r}")
     return int(text)
+
+
+def folder(text: str) -> Path:
+    """A path; an address would be taken for one and made here, out of sight of other nodes."""
+    if "://" in text:
+        rule = "must be a folder, on a cluster one that every node has mounted there"
+        raise ArgumentTypeError(f"{rule}, got the address {redacted(text)!r}")
+    return Path(text)

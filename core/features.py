@@ -24,6 +24,7 @@ from core.config import RunConfig
 from core.devices import computing
 from core.encoders import build_encoder, fingerprint, geometry
 from core.fingerprint import read_json, write_json
+from core.node_cache import near
 from core.store import AudioStore
 from core.whole_files import only_builder, whole_file
 from core.workers import in_order
@@ -39,12 +40,14 @@ class FrameStore:
         ValueError: they are not there, or not whole.
     """
 
-    def __init__(self, folder: Path, layers: Sequence[int]) -> None:
+    def __init__(
+        self, folder: Path, layers: Sequence[int], at: Callable[[Path], Path] = Path
+    ) -> None:
         self._lengths, features = _read_index(folder)
         starts = accumulate(self._lengths.values(), initial=0)  # one more, the end
         self._starts = dict(zip(self._lengths, starts, strict=False))
         shape = sum(self._lengths.values()), features
-        self._layers = [_mapped(_layer_file(folder, layer), shape) for layer in layers]
+        self._layers = [_mapped(at(_layer_file(folder, layer)), shape) for layer in layers]
 
     def length(self, name: str) -> int:
         """Frames of an utterance."""
@@ -84,7 +87,10 @@ def open_frames(config: RunConfig, audio: AudioStore, device: torch.device) -> F
     build_frames([config], audio, device)
     layers = _layers(config)
     return Frames(
-        {speed: FrameStore(_folder(config, audio, speed), layers) for speed in config.heard_speeds}
+        {
+            speed: FrameStore(_folder(config, audio, speed), layers, near)
+            for speed in config.heard_speeds
+        }
     )
 
 

@@ -26,6 +26,7 @@ from core.audio import LOWPASS_WIDTH, ROLLOFF, AudioError, read_audio
 from core.config import SAMPLE_RATE_HZ
 from core.corpora.utterance import Utterance
 from core.fingerprint import Content, fingerprint, hash_files, identity, read_json, write_json
+from core.node_cache import near
 from core.whole_files import only_builder
 from core.workers import in_order
 
@@ -60,8 +61,9 @@ class StoreReport:
 class AudioStore:
     """A corpus's waveforms, mapped read-only; `waveform` copies nothing.
 
-    Pickles as its path, so that another process maps the same file. A process's memory doesn't grow
-    with the corpus: pages that were read go back to the system's cache as others are read.
+    Pickles as its path, so that another process maps the same file, or its node's copy of it. A
+    process's memory doesn't grow with the corpus: pages that were read go back to the system's
+    cache as others are read.
 
     Attributes:
         fingerprint: Of the utterances it holds.
@@ -69,12 +71,12 @@ class AudioStore:
         lengths: Utterance name to number of samples at 16 kHz.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, fingerprint: str, at: Callable[[Path], Path] = Path) -> None:
         self.fingerprint = fingerprint
         self._folder = folder.resolve()
         self.frames_folder = self._folder / f"{fingerprint}.frames"
         self.lengths: dict[str, int]
-        self.lengths, self._map = _open_complete(self._folder / fingerprint)
+        self.lengths, self._map = _open_complete(self._folder / fingerprint, at)
         starts = accumulate(self.lengths.values(), initial=0)  # one more, the end
         self._starts = dict(zip(self.lengths, starts, strict=False))
         self._samples: np.ndarray = np.frombuffer(self._map, dtype="<f4")
@@ -118,8 +120,8 @@ class AudioStore:
         """The duration of all utterances together."""
         return len(self._samples) / SAMPLE_RATE_HZ
 
-    def __reduce__(self) -> tuple[type["AudioStore"], tuple[Path, str]]:
-        return AudioStore, (self._folder, self.fingerprint)
+    def __reduce__(self) -> tuple[type["AudioStore"], tuple[Path, str, Callable[[Path], Path]]]:
+        return AudioStore, (self._folder, self.fingerprint, near)
 
 
 def build_store(
@@ -253,7 +255,7 @@ def _decode(item: Utterance, content: Content) -> np.ndarray | AudioError:
     return audio
 
 
-def _open_complete(folder: Path) -> tuple[dict[str, int], mmap]:
+def _open_complete(folder: Path, at: Callable[[Path], Path]) -> tuple[dict[str, int], mmap]:
     """The lengths and the mapped samples of a store that is whole and of this format."""
     index = read_json(folder / "index.json")
     lengths = _of_format(index, "lengths", lambda length: type(length) is int and length > 0)
@@ -261,7 +263,7 @@ def _open_complete(folder: Path) -> tuple[dict[str, int], mmap]:
         raise ValueError(f"{folder} must be an audio store of format {FORMAT}, found none")
     promised_bytes = 4 * sum(lengths.values())
     try:
-        with open(folder / "samples.f32", "rb") as file:
+        with open(at(folder / "samples.f32"), "rb") as file:
             mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
     except OSError as error:
         raise ValueError(f"{folder} must hold samples.f32, found: {error.strerror}") from error

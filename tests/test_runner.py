@@ -227,6 +227,11 @@ def test_other_seeds_are_refused(refusal, text):
         ),
         ([TABLE_3, "--json"], "--json needs --plan, as in: runner.py GRID --plan --json"),
         ([TABLE_3, "--deterministic=yes"], "--deterministic: ignored explicit argument 'yes'"),
+        (
+            [TABLE_3, "--runs", "s3://me:word@bucket/runs"],
+            "--runs: must be a folder, on a cluster one that every node has mounted there, "
+            "got the address 's3://***@bucket/runs'",
+        ),
     ],
 )
 def test_wrong_usage_is_refused_with_one_message(refusal, words, message):

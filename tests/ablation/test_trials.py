@@ -4,12 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import ray.exceptions
+from ray.tune import grid_search
+from ray.tune.search.variant_generator import generate_variants
 
 import ablation.trials
 from ablation.archive import Archive
 from ablation.cluster import Resources
 from ablation.interruption import Interrupted
-from ablation.trials import _Follower, _Signals, run_trials
+from ablation.trials import _Follower, _Listed, _Signals, run_trials
 from tests.ablation.stand_ins import config_of
 
 RUN, OTHER = "0123456789ab", "ba9876543210"
@@ -172,3 +174,21 @@ def test_a_signal_ends_tune_at_its_next_step(follower):
     follower._signals.came = True
     with pytest.raises(Interrupted):
         follower.on_step_begin(0, [])
+
+
+class Counted:
+    """A setting that counts how often it is copied."""
+
+    copies = 0
+
+    def __deepcopy__(self, memo):
+        Counted.copies += 1
+        return self
+
+
+def test_tune_copies_each_trial_a_few_times_however_many_there_are():
+    listed = _Listed({"run_id": str(number), "config": Counted()} for number in range(200))
+    spec = {"run": "x", "config": {"trial": grid_search(listed)}}
+    made = [variant["config"]["trial"]["run_id"] for _, variant in generate_variants(spec)]
+    assert made == [str(number) for number in range(200)]
+    assert Counted.copies <= 3 * 200  # a plain list: 200 for each of them

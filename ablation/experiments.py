@@ -1,5 +1,6 @@
 """The experiment that MLflow holds of a study: made where there is none, and searched for runs."""
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -7,15 +8,38 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import create_sqlalchemy_engine
 from mlflow.tracking import MlflowClient
+from sqlalchemy import make_url
 
 from ablation.finished import FinishedFold, TrackingError, few_collections, read_finished
 from ablation.logged import FOLD
 from ablation.outages import described
 from ablation.uris import redacted
+from core.whole_files import only_builder
 
 # The UI then opens on runs and their metrics, not on its pages for language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # that MLflow uses without a server
+
+
+def make_database(uri: str) -> None:
+    """Give an SQLite file that isn't there yet all of MLflow's tables before it has its name.
+
+    MLflow makes them one by one, for seconds; what a killed process leaves of them under the name
+    itself, no later one could mend.
+    """
+    database = make_url(uri).database if uri.startswith("sqlite") else None
+    if database is None or Path(database).exists():
+        return
+    path = Path(database).absolute()
+    part = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    with only_builder(path.parent):
+        if path.exists():  # another runner was faster
+            return
+        try:
+            MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def experiment_of(client: MlflowClient, uri: str, study: str, runs: Path) -> str:

@@ -28,7 +28,7 @@ from mlflow.utils.mlflow_tags import (
 
 from ablation import logged
 from ablation.aggregate import Summary
-from ablation.experiments import experiment_of, finished_folds, runs_in
+from ablation.experiments import experiment_of, finished_folds, make_database, runs_in
 from ablation.figures.canvas import SUFFIXES as PICTURES
 from ablation.finished import TrackingError, read_scores
 from ablation.grid import Grid, Trial
@@ -54,6 +54,7 @@ class Tracker:
     lost on its way back; nothing is ever written twice."""
 
     def __init__(self, uri: str, grid: Grid, runs: Path, provenance: Provenance) -> None:
+        make_database(uri)
         self._client = MlflowClient(tracking_uri=uri)
         self._uri = uri
         self._grid = grid

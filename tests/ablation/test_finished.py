@@ -2,6 +2,7 @@
 
 import gc
 import sqlite3
+from dataclasses import replace
 
 from mlflow.tracking import MlflowClient
 
@@ -12,11 +13,23 @@ from ablation.tracking import Tracker
 from tests.ablation.stand_ins import grid_of, metrics_of, result_of, trial_of
 
 
+def result_at(fold):
+    """A fold's result, a minute after that of the fold before."""
+    result = result_of(f"{fold:012}", fold)
+    return replace(
+        result,
+        history=tuple(
+            replace(epoch, finished_at_ms=epoch.finished_at_ms + 60_000 * fold)
+            for epoch in result.history
+        ),
+    )
+
+
 def test_the_database_is_read_as_mlflow_searches_it(tmp_path, monkeypatch):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     tracker = Tracker(uri, grid_of(), tmp_path, Provenance("abc123", {}))
     for fold in (1, 2, 3):
-        tracker.finish(trial_of(fold=fold), result_of(f"{fold:012}", fold))
+        tracker.finish(trial_of(fold=fold), result_at(fold))
     tracker.epoch(trial_of(fold=4), f"{4:012}", metrics_of(1))  # under way
     tracker.forget(trial_of(fold=2), f"{2:012}")  # in MLflow's bin
     client = MlflowClient(uri)
@@ -37,7 +50,7 @@ def test_a_file_is_read_without_mlflow_and_as_mlflow_reads_it(tmp_path, monkeypa
     uri, study = f"sqlite:///{tmp_path / 'mlflow.db'}", grid_of()
     tracker = Tracker(uri, study, tmp_path, Provenance("abc123", {}))
     for fold in (1, 2):
-        tracker.finish(trial_of(fold=fold), result_of(f"{fold:012}", fold))
+        tracker.finish(trial_of(fold=fold), result_at(fold))
     scores = scores_of(search_finished(uri, study.study), study, None)
     with monkeypatch.context() as patched:
         patched.delattr("ablation.experiments.MlflowClient")

@@ -1,6 +1,8 @@
 """The experiment that MLflow holds of a study: made where there is none, and searched for runs."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,7 +16,6 @@ from ablation.finished import FinishedFold, TrackingError, few_collections, read
 from ablation.logged import FOLD
 from ablation.outages import described
 from ablation.uris import redacted
-from core.whole_files import only_builder
 
 # The UI then opens on runs and their metrics, not on its pages for language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -32,12 +33,18 @@ def make_database(uri: str) -> None:
         return
     path = Path(database).absolute()
     part = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    with only_builder(path.parent):
-        if path.exists():  # another runner was faster
-            return
+    # Made elsewhere, so that a process killed within these seconds leaves nothing here either.
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, path.name)
+        MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
         try:
-            MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
-            os.replace(part, path)
+            shutil.copyfile(made, part)
+            try:
+                os.link(part, path)
+            except FileExistsError:  # another runner was faster, and its database is as good
+                pass
+            except OSError:  # a file system without hard links
+                os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """Fixtures for the whole suite."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ import pytest
 # Before torch starts its threads. The tensors of tests are too small for two, and where other work
 # fills the machine, threads that wait for one another take ten times as long as one does.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell without job control has what it puts in the background ignore SIGINT, and so would all
+# that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

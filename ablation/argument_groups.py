@@ -36,13 +36,22 @@ def add_run(parser: ArgumentParser, verb: str) -> None:
             action="store_true",
             help="with --plan: train a few steps of every kind of trial, to say how long",
         )
+    add_choice(group, "train these {} now")
+    group.add_argument(
+        "--fresh", action="store_true", help="train them anew, whatever has finished already"
+    )
+    add_leniency(group)
+
+
+def add_choice(group: ArgumentParser | _ArgumentGroup, told: str) -> None:
+    """`--only` and `--fold`; their help is `told` of rows and of folds."""
     group.add_argument(
         "--only",
         nargs="+",
         action="extend",
         default=[],
         metavar="ROW",
-        help="train these rows now",
+        help=told.format("rows"),
     )
     group.add_argument(
         "--fold",
@@ -51,12 +60,8 @@ def add_run(parser: ArgumentParser, verb: str) -> None:
         default=[],
         type=fold,
         metavar="K",
-        help="train these folds now",
+        help=told.format("folds"),
     )
-    group.add_argument(
-        "--fresh", action="store_true", help="train them anew, whatever has finished already"
-    )
-    add_leniency(group)
 
 
 def add_leniency(group: ArgumentParser | _ArgumentGroup) -> None:

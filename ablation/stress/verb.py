@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablation.argument_groups import ROOT, add_places, add_study
-from ablation.argument_types import count, fold
+from ablation.argument_groups import ROOT, add_choice, add_places, add_study
+from ablation.argument_types import count
 from ablation.complaints import complain
 from core.conditions import CLEAN, KINDS, Condition, conditions
 
@@ -234,23 +234,7 @@ def parser() -> argparse.ArgumentParser:
         "that was heard is lost.",
     )
     made.add_argument("grid", type=Path, metavar="GRID", help="a file of grids/")
-    made.add_argument(
-        "--only",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="ROW",
-        help="these rows alone",
-    )
-    made.add_argument(
-        "--fold",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=fold,
-        metavar="K",
-        help="these folds",
-    )
+    add_choice(made, "these {} alone")
     made.add_argument(
         "--kind",
         nargs="+",

@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +13,7 @@ from ablation.effects import effects_of
 from ablation.effects_view import effect_tables, effects_text
 from ablation.report import summarise_grid, write_report
 from tests.ablation.told import score_told
+from tests.ablation.typeset import needs_latex, typeset
 
 CLASSES = 7  # of SAVEE
 SPEAKERS = ("DC", "JE", "JK", "KL")
@@ -283,24 +282,10 @@ def test_effects_stand_in_latex_and_csv_with_the_same_figures(grid_of, figures, 
     assert re.search(r"EAM \$\\times\$ FLAM & \+5\.00 & .* 22/24", interaction)
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@needs_latex
 def test_effects_compile_in_latex_in_both_of_their_forms(grid_of, figures, tmp_path):
     for name, text in (("product", MATRIX), ("shorthands", COMPONENTS)):
         grid = grid_of(text)
         scores = scores_of(grid, lambda row, *_: [10 + len(row) % 7] * CLASSES)
         write_report(grid, summarise_grid(grid, scores, figures), tmp_path / name, "")
-    parts = [f"\\input{{{name}/study/table}}\n" for name in ("product", "shorthands")]
-    (tmp_path / "all.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
-        f"{''.join(parts)}\\end{{document}}\n"
-    )
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "all.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Missing character" not in (tmp_path / "all.log").read_text(errors="replace")
+    typeset(("product/study/table", "shorthands/study/table"), tmp_path)

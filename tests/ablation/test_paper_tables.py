@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from ablation.paper_tables import layout_of
 from ablation.published import Published
 from ablation.report import summarise_grid, write_report
 from tests.ablation.told import drawn_scores
+from tests.ablation.typeset import needs_latex, typeset
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -196,26 +195,12 @@ def test_latex_prints_text_literally(text, expected):
     assert escape(text) == expected
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@needs_latex
 def test_every_table_compiles_whatever_a_user_s_file_says(figures, tmp_path):
     for name in ("table1", "table2", "table3"):
         written(grid(name, figures), figures, tmp_path)
     columns = [Column(HOSTILE, (HOSTILE, "[x]"), "left"), Column("a\nb", ("*", "1"), group=HOSTILE)]
     text = latex(columns, title=HOSTILE, notes=[HOSTILE], demo=True, label="a_b")
     (tmp_path / "hostile.tex").write_text(text, encoding="utf-8")
-    parts = [f"\\input{{{name}/table}}\n" for name in ("table1", "table2", "table3")]
-    (tmp_path / "all.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
-        f"{''.join(parts)}\\input{{hostile}}\n\\end{{document}}\n"
-    )
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "all.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "all.pdf").stat().st_size > 10_000
-    assert "Missing character" not in (tmp_path / "all.log").read_text(errors="replace")
+    tables = ("table1/table", "table2/table", "table3/table", "hostile")
+    assert typeset(tables, tmp_path).stat().st_size > 10_000

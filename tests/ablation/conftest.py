@@ -8,6 +8,7 @@ import pytest
 from ablation.grid import Grid, Overrides
 from ablation.grid_file import load_grid
 from ablation.published import Published, load
+from tests.ablation import stand_ins
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,3 +29,16 @@ def grid_of(tmp_path: Path, figures: Published) -> Callable[..., Grid]:
         return load_grid(path, Overrides(**overrides), figures)  # type: ignore[arg-type]
 
     return made
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def study(uri, request):
+    """A study of its own for each test, in one database: creating one takes seconds."""
+    grid = stand_ins.grid_of()
+    object.__setattr__(grid, "name", request.node.name[:60])
+    return grid

@@ -1,11 +1,14 @@
 """What an MLflow store holds of a study of made-up folds, checked against what was reported."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from ablation.grid import Grid
+from ablation.provenance import Provenance
+from ablation.tracking import Tracker
 from core.result import FoldResult
 
 Fold = tuple[str, str]  # row and run id
@@ -79,3 +82,8 @@ def histories(result: FoldResult) -> dict[str, list[tuple[int, int, float]]]:
             entry = (epoch.epoch, 1_700_000_000_000 + epoch.epoch, value)
             found.setdefault(name, []).append(entry)
     return found
+
+
+def tracker_of(uri: str, study: Grid, folder: Path) -> Tracker:
+    """One that writes a study to MLflow, its artifacts below a folder."""
+    return Tracker(uri, study, folder, Provenance("abc123", {"torch": "2.12.1"}))

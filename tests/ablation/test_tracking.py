@@ -13,16 +13,13 @@ from mlflow.tracking import MlflowClient
 
 from ablation.archive import Archive
 from ablation.backlog import Patience
-from ablation.grid import Trial
-from ablation.logged import Choice, Search
-from ablation.provenance import Provenance
 from ablation.published import load
 from ablation.recorder import Recorder
 from ablation.report import summarise_grid
 from ablation.scores import FoldScore
-from ablation.tracking import Tracker, TrackingError, read_scores
-from tests.ablation.mlflow_contents import assert_all_there_once, by_level, runs_of
-from tests.ablation.stand_ins import config_of, grid_of, metrics_of, result_of, trial_of
+from ablation.tracking import TrackingError, read_scores
+from tests.ablation.mlflow_contents import assert_all_there_once, by_level, runs_of, tracker_of
+from tests.ablation.stand_ins import metrics_of, result_of, trial_of
 
 WRITES = (
     "create_experiment",
@@ -36,23 +33,6 @@ WRITES = (
 )
 FIGURES = load(Path(__file__).resolve().parents[2] / "reports" / "published.yaml")
 RUN, OTHER = "0123456789ab", "f" * 12
-
-
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory):
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-@pytest.fixture
-def study(uri, request):
-    """A study of its own for each test, in one database: creating one takes seconds."""
-    grid = grid_of()
-    object.__setattr__(grid, "name", request.node.name[:60])
-    return grid
-
-
-def tracker_of(uri, study, tmp_path):
-    return Tracker(uri, study, tmp_path, Provenance("abc123", {"torch": "2.12.1"}))
 
 
 def test_a_finished_fold_comes_back_as_the_score_it_was(uri, study, tmp_path):
@@ -426,100 +406,3 @@ def test_the_study_s_run_holds_its_rows_its_table_and_its_files(uri, study, tmp_
     assert names == ["figures", "report.html", "table.md"]
     (picture,) = client.list_artifacts(whole.info.run_id, "figures")
     assert picture.path == "figures/1-speakers.svg"
-
-
-def inner_training(run_id=RUN, fold=1, inner_fold=2):
-    """A setting of a search, scored inside a fold's training side: its trial and its result."""
-    config = config_of(fold)
-    config = replace(config, evaluation=replace(config.evaluation, inner_fold=inner_fold))
-    trial = Trial(row=f"setting 3, inner fold {inner_fold}", config=config)
-    plain = [replace(epoch, oracle=None) for epoch in result_of().history]
-    return trial, replace(result_of(run_id), config=config, history=tuple(plain))
-
-
-def test_an_inner_training_lies_under_its_outer_fold_with_no_figure_of_a_test_fold(
-    uri, study, tmp_path
-):
-    tracker = tracker_of(uri, study, tmp_path)
-    tracker.finish(trial_of(), result_of(OTHER))
-    for inner_fold, run_id in ((2, RUN), (3, "e" * 12)):
-        trial, result = inner_training(run_id, inner_fold=inner_fold)
-        tracker.epoch(trial, run_id, result.history[0])
-        tracker.finish(trial, result)
-        tracker.finish(trial, result)
-    tracker.close()
-    levels = {run.info.run_id: run.data.tags["level"] for run in runs_of(uri, study)}
-    assert sorted(levels.values()) == ["fold", "inner", "inner", "outer", "row", "search", "study"]
-    above = {
-        run.data.tags["level"]: levels.get(run.data.tags.get("mlflow.parentRunId"))
-        for run in runs_of(uri, study)
-    }
-    assert above == {
-        "study": None,
-        "row": "study",
-        "fold": "row",
-        "search": "study",
-        "outer": "search",
-        "inner": "outer",
-    }
-    (first, _) = sorted(by_level(uri, study, "inner"), key=lambda run: run.data.tags["inner_fold"])
-    tags = first.data.tags
-    assert (tags["fold"], tags["inner_fold"], tags["run_id"]) == ("1", "2", RUN)
-    assert (tags["row"], first.info.status) == ("setting 3, inner fold 2", "FINISHED")
-    assert first.data.params["evaluation.inner_fold"] == "2"
-    assert {name: first.data.metrics[name] for name in ("inner_wa", "inner_ua")} == {
-        "inner_wa": 0.75,
-        "inner_ua": 0.75,
-    }
-    assert not {"wa", "ua", "wa_oracle", "ua_oracle"} & first.data.metrics.keys()
-    assert not [name for name in tags if name.startswith("score")]
-    (data,) = first.inputs.dataset_inputs
-    assert {tag.value for tag in data.tags} == {"inner fold 2 of fold 1"}
-
-
-def test_no_table_is_made_of_inner_trainings_and_none_is_sent_twice(uri, study, tmp_path):
-    tracker = tracker_of(uri, study, tmp_path)
-    trial, result = inner_training()
-    tracker.finish(trial, result)
-    assert read_scores(uri, study) == []
-    ended = result.history[-1].finished_at_ms
-    assert tracker_of(uri, study, tmp_path).finished() == {(trial.row, RUN): ended}
-    tracker.fail(*inner_training(OTHER)[:1], OTHER, "loss is nan")
-    assert sorted(run.info.status for run in by_level(uri, study, "inner")) == [
-        "FAILED",
-        "FINISHED",
-    ]
-
-
-def test_a_search_s_runs_hold_what_it_chose_and_its_files(uri, study, tmp_path):
-    (tmp_path / "figures").mkdir()
-    files = [tmp_path / "search.md", tmp_path / "chosen.yaml", tmp_path / "figures" / "search.svg"]
-    for path in files:
-        path.write_text("# the search")
-    told = Search(
-        corpus="savee",
-        choices=[
-            ("search", "search", Choice({"chosen": "{}"}, {"inner_ua": 0.5})),
-            ("outer", "outer fold 1", Choice({"setting": "3"}, {"inner_ua": 0.75, "settings": 4})),
-        ],
-        text="# the search",
-        files=files,
-    )
-    for _ in range(2):
-        tracker = tracker_of(uri, study, tmp_path)
-        tracker.finish(*inner_training())
-        tracker.log_search(told)
-        tracker.log_search(told)
-        tracker.close()
-    (search,), (outer,) = (by_level(uri, study, level) for level in ("search", "outer"))
-    assert {search.info.status, outer.info.status} == {"FINISHED"}
-    assert (search.data.tags["chosen"], search.data.metrics) == ("{}", {"inner_ua": 0.5})
-    assert search.data.tags["mlflow.note.content"] == "# the search"
-    assert outer.data.tags["setting"] == "3"
-    assert outer.data.metrics == {"inner_ua": 0.75, "settings": 4.0}
-    client = MlflowClient(uri)
-    assert len(client.get_metric_history(outer.info.run_id, "inner_ua")) == 1
-    names = [file.path for file in client.list_artifacts(search.info.run_id)]
-    assert names == ["chosen.yaml", "figures", "search.md"]
-    (picture,) = client.list_artifacts(search.info.run_id, "figures")
-    assert picture.path == "figures/search.svg"

@@ -13,6 +13,7 @@ from ablation.archive import Archive
 from ablation.cluster import Resources
 from ablation.corpora import NoCorpusError, encode, prepare, read_corpus
 from ablation.demo import demo_corpus
+from ablation.finished import TrackingError, read_scores
 from ablation.grid import Grid, Trial
 from ablation.interruption import telling_how_far
 from ablation.kept_models import not_kept, settle
@@ -25,7 +26,7 @@ from ablation.published import Published
 from ablation.recorder import Recorder
 from ablation.report import Report, summarise_grid, with_answers, write_report
 from ablation.scores import FoldScore
-from ablation.tracking import Tracker, TrackingError, read_scores
+from ablation.tracking import Tracker
 from ablation.trials import Listeners, run_trials
 from ablation.workload import longest_first
 from core.checkpoints import fetch, fingerprint, geometry

@@ -30,14 +30,11 @@ from ablation import logged
 from ablation.aggregate import Summary
 from ablation.experiments import experiment_of, finished_folds, make_database, runs_in
 from ablation.figures.canvas import SUFFIXES as PICTURES
-from ablation.finished import TrackingError, read_scores
 from ablation.grid import Grid, Trial
 from ablation.lineage import data_set_of
 from ablation.provenance import Provenance
 from ablation.scores import FoldScore
 from core.result import EpochMetrics, FoldResult
-
-__all__ = ["Tracker", "TrackingError", "read_scores"]
 
 _Identity = tuple[str, str, str]  # level; row; a fold's run id or a row's corpus
 

@@ -96,7 +96,7 @@ class BaselineFold:
 
     def result(self) -> FoldResult:
         """What it said of the test fold."""
-        corpus, parts = self._corpus, self._parts
+        corpus = self._corpus
         return FoldResult(
             run_id=self._run_id,
             config=self.config,
@@ -111,11 +111,7 @@ class BaselineFold:
             device=device_name(torch.device("cpu")),
             left_out=corpus.left_out,
             counts_differ=corpus.counts_differ,
-            utterances={
-                "train": len(parts.train),
-                "validation": len(parts.validation),
-                "test": len(parts.test),
-            },
+            utterances=self._parts.sizes,
             peak_memory_mb=peak_memory_mb(),
         )
 

@@ -93,8 +93,7 @@ class Fold:
         self._holds_out = holds_out
         self._micro_batch = micro_batch
         self._records_oracle = evaluation.record_oracle or evaluation.selection == "oracle"
-        sides = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-        self._sizes = {side: len(utterances) for side, utterances in sides.items()}
+        self._sizes = parts.sizes
         self._oracle_ua = -1.0
         self._oracle_epoch = 0
         self._oracle_predictions: list[Prediction] = []

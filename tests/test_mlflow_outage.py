@@ -15,6 +15,7 @@ import pytest
 
 from ablation.archive import Archive
 from ablation.backlog import Patience
+from ablation.finished import read_scores
 from ablation.grid import Trial
 from ablation.provenance import Provenance
 from ablation.published import load
@@ -22,7 +23,7 @@ from ablation.recorder import Recorder
 from ablation.report import summarise_grid
 from ablation.scores import FoldScore
 from ablation.study import ROOT
-from ablation.tracking import Tracker, read_scores
+from ablation.tracking import Tracker
 from tests.ablation.mlflow_contents import assert_all_there_once, runs_of
 from tests.ablation.mlflow_servers import (
     SECRET,

@@ -41,6 +41,12 @@ class Split:
     validation: list[Utterance]
     test: list[Utterance]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Utterances by side: train, validation, test."""
+        sides = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {side: len(utterances) for side, utterances in sides.items()}
+
 
 def split(
     utterances: Sequence[Utterance],

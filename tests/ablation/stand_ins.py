@@ -1,5 +1,6 @@
 """Grids, trials and results made by hand, for tests that train nothing."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from core.config import RunConfig
 from core.corpora.catalog import CORPORA
 from core.corpora.corpus import Corpus
 from core.corpora.folds import FoldScheme
+from core.fold import CorpusAudio
 from core.result import EpochMetrics, FoldResult, Prediction
 
 SAVEE = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
@@ -90,6 +92,39 @@ def result_of(run_id: str = "0123456789ab", fold: int = 1) -> FoldResult:
             for number, (label, predicted) in enumerate(told)
         ),
         seconds=4.0,
+        device="cpu",
+        left_out=0,
+    )
+
+
+def untrained_result(
+    run_id: str,
+    config: RunConfig,
+    corpus: CorpusAudio,
+    predictions: Iterable[Prediction],
+    seconds: float = 1.0,
+) -> FoldResult:
+    """A fold of one epoch that no training gave, with these answers."""
+    epoch = EpochMetrics(
+        epoch=1,
+        losses={"total": 1.0},
+        learning_rate=1e-3,
+        validation=None,
+        oracle=None,
+        seconds=seconds,
+        finished_at_ms=1,
+    )
+    return FoldResult(
+        run_id=run_id,
+        config=config,
+        corpus_fingerprint=corpus.store.fingerprint,
+        encoder_fingerprint="0" * 16,
+        classes=corpus.classes,
+        loss_weights={},
+        history=(epoch,),
+        best_epoch=1,
+        predictions=tuple(predictions),
+        seconds=seconds,
         device="cpu",
         left_out=0,
     )

@@ -12,7 +12,8 @@ from ablation.archive import Archive
 from ablation.cluster import Resources
 from ablation.options import Options
 from ablation.study import run_study
-from core.result import EpochMetrics, FoldResult, Prediction
+from core.result import Prediction
+from tests.ablation.stand_ins import untrained_result
 
 FOLDS = 4  # of the demo's SAVEE
 PLAIN = "{name: plain, mixup.method: none, losses.terms: [kl]}"
@@ -27,31 +28,9 @@ def grid_text(*rows, name="grown", corpora="savee", seeds="[0]", base="{}"):
 
 def made_up(name, config, corpus):
     """A fold's result that no training gave."""
-    metrics = EpochMetrics(
-        epoch=1,
-        losses={"total": 1.0},
-        learning_rate=1e-3,
-        validation=None,
-        oracle=None,
-        seconds=1.0,
-        finished_at_ms=1,
-    )
     sure = tuple(float(place == 0) for place in range(len(corpus.classes)))
     tested = (Prediction(utterance="u", speaker="DC", label=0, probabilities=sure),)
-    return FoldResult(
-        run_id=name,
-        config=config,
-        corpus_fingerprint=corpus.store.fingerprint,
-        encoder_fingerprint="0" * 16,
-        classes=corpus.classes,
-        loss_weights={},
-        history=(metrics,),
-        best_epoch=1,
-        predictions=tested,
-        seconds=1.0,
-        device="cpu",
-        left_out=0,
-    )
+    return untrained_result(name, config, corpus, tested)
 
 
 class Silent:

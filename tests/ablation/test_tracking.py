@@ -13,11 +13,11 @@ from mlflow.tracking import MlflowClient
 
 from ablation.archive import Archive
 from ablation.backlog import Patience
+from ablation.finished import TrackingError, read_scores
 from ablation.published import load
 from ablation.recorder import Recorder
 from ablation.report import summarise_grid
 from ablation.scores import FoldScore
-from ablation.tracking import TrackingError, read_scores
 from tests.ablation.mlflow_contents import assert_all_there_once, by_level, runs_of, tracker_of
 from tests.ablation.stand_ins import metrics_of, result_of, trial_of
 

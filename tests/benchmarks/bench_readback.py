@@ -21,12 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from ablation.archive import Archive  # noqa: E402
+from ablation.finished import read_scores  # noqa: E402
 from ablation.grid import Grid, Overrides, Trial  # noqa: E402
 from ablation.grid_file import load_grid  # noqa: E402
 from ablation.provenance import Provenance  # noqa: E402
 from ablation.published import load  # noqa: E402
 from ablation.study import trials_by_run_id  # noqa: E402
-from ablation.tracking import Tracker, read_scores  # noqa: E402
+from ablation.tracking import Tracker  # noqa: E402
 from core.result import FoldResult, Prediction  # noqa: E402
 from tests.ablation.stand_ins import result_of  # noqa: E402
 

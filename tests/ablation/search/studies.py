@@ -21,7 +21,8 @@ from ablation.report import Report
 from ablation.scores import FoldScore
 from ablation.search.outcome import with_choices
 from core.fold import run_fold
-from core.result import EpochMetrics, FoldResult, Prediction
+from core.result import Prediction
+from tests.ablation.stand_ins import untrained_result
 from tests.core.small_folds import of
 from tests.core.small_speech import CLASSES, CPU, tones
 
@@ -76,29 +77,7 @@ def made_up(name, config, corpus):
         if item.session == str(scored)
         for guess in (chance.randrange(len(CLASSES)),)
     )
-    epoch = EpochMetrics(
-        epoch=1,
-        losses={"total": 1.0},
-        learning_rate=1e-3,
-        validation=None,
-        oracle=None,
-        seconds=60.0,
-        finished_at_ms=1,
-    )
-    return FoldResult(
-        run_id=name,
-        config=config,
-        corpus_fingerprint=corpus.store.fingerprint,
-        encoder_fingerprint="0" * 16,
-        classes=corpus.classes,
-        loss_weights={},
-        history=(epoch,),
-        best_epoch=1,
-        predictions=predictions,
-        seconds=60.0,
-        device="cpu",
-        left_out=0,
-    )
+    return untrained_result(name, config, corpus, predictions, seconds=60.0)
 
 
 def really(name, config, corpus):

@@ -9,10 +9,10 @@ from mlflow.tracking import MlflowClient
 
 import ablation.recorder
 import ablation.study
+from ablation.finished import read_scores
 from ablation.grid import Trial
 from ablation.interruption import Interrupted
 from ablation.logged import Choice, Search
-from ablation.tracking import read_scores
 from tests.ablation.mlflow_contents import by_level, runs_of, tracker_of
 from tests.ablation.search.studies import FOLDS, archived
 from tests.ablation.stand_ins import config_of, result_of, trial_of

@@ -2,10 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,53 +17,15 @@ from core.batches import (
     derived_generator,
     derived_seed,
 )
-from core.clips import Clips, at_speed, loud_extent, to_peak
+from core.clips import Clips
 from core.config import SAMPLE_RATE_HZ, AudioConfig, MixupConfig, TrainingConfig
 from core.corpora.utterance import Utterance
 from core.masking import MaskDraw
 from core.store import AudioStore, build_store
-from tests.core.small_speech import MemoryStore, utterance
+from tests.core.small_batches import UNTOUCHED, generators, make_batcher, names, noise, rows
+from tests.core.small_speech import utterance
 
 METHODS = ("none", "lam", "eam", "mixup")
-UNTOUCHED = AudioConfig(normalise="none")
-
-
-def generators(seed: int) -> tuple[torch.Generator, torch.Generator]:
-    return derived_generator(seed, 1, "order"), derived_generator(seed, 1, "mixing")
-
-
-def make_batcher(
-    waveforms: Sequence[Any],
-    audio: AudioConfig = UNTOUCHED,
-    labels: Sequence[str] = (),
-    classes: Sequence[str] = (),
-    speeds: Sequence[float] = (1.0,),
-    **training: int,
-) -> Batcher:
-    """One class per utterance unless told otherwise, so that a soft label names the partner."""
-    names = [f"u{number:02}" for number in range(len(waveforms))]
-    labels = labels or names
-    utterances = [utterance(name, label) for name, label in zip(names, labels, strict=True)]
-    clips = MemoryStore(dict(zip(names, waveforms, strict=True)))
-    constants = TrainingConfig(**training)
-    return Batcher(utterances, Clips(clips, audio), classes or names, constants, speeds)
-
-
-def noise(lengths: Sequence[int], seed: int = 0) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return [rng.uniform(-0.5, 0.5, length) for length in lengths]
-
-
-def names(batches: Iterator[Batch]) -> list[tuple[str, ...]]:
-    return [tuple(item.name for item in batch.utterances) for batch in batches]
-
-
-def rows(batch: Batch) -> Iterator[tuple[Utterance, np.ndarray, np.ndarray]]:
-    """Each host with its waveform, padding removed, and its soft label."""
-    for item, waveform, length, label in zip(
-        batch.utterances, batch.inputs, batch.lengths, batch.soft_labels, strict=True
-    ):
-        yield item, waveform[:length].numpy(), label.numpy()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -168,43 +128,6 @@ def test_seed_fold_and_purpose_each_change_the_derived_seed():
     }
     assert len(seeds) == 12 * 12 * 3
     assert all(0 <= seed < 2**63 for seed in seeds)
-
-
-def test_an_utterance_is_cropped_at_its_end():
-    short, long = noise([1000, 5000])
-    batcher = make_batcher([short, long], AudioConfig(crop_s=0.1, normalise="none"))
-    (batch,) = batcher.in_order()
-    assert batch.lengths.tolist() == [1000, 1600]  # a tenth of 16 000
-    assert batch.inputs.shape == (2, 1600)
-    np.testing.assert_array_equal(batch.inputs[1].numpy(), long[:1600].astype(np.float32))
-
-
-def test_peaks_are_brought_to_one_and_silence_stays_silence():
-    batcher = make_batcher([[0.25, -0.5], [0.0, 0.0, 0.0]], AudioConfig(normalise="peak"))
-    (batch,) = batcher.in_order()
-    assert batch.inputs.tolist() == [[0.5, -1.0, 0.0], [0.0, 0.0, 0.0]]
-
-
-def test_to_peak_scales_each_utterance_by_itself():
-    waveforms = np.float32([[0.0, 0.1, -0.2], [4.0, 2.0, -1.0], [0.0, 0.0, 0.0]])
-    expected = np.float32([[0.0, 0.5, -1.0], [1.0, 0.5, -0.25], [0.0, 0.0, 0.0]])
-    for waveform, scaled in zip(waveforms, expected, strict=True):
-        found = to_peak(waveform)
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, scaled)
-
-
-def test_without_normalisation_the_level_stays():
-    batcher = make_batcher([[0.25, -0.5]], UNTOUCHED)
-    (batch,) = batcher.in_order()
-    assert batch.inputs.tolist() == [[0.25, -0.5]]
-
-
-def test_what_is_cut_off_does_not_count_as_the_peak():
-    loud_end = np.concatenate([np.full(1600, 0.1), np.full(100, 1.0)])
-    batcher = make_batcher([loud_end], AudioConfig(crop_s=0.1, normalise="peak"))
-    (batch,) = batcher.in_order()
-    assert torch.equal(batch.inputs, torch.ones(1, 1600))
 
 
 def test_host_and_partner_are_both_brought_to_their_peak_before_they_are_mixed():
@@ -447,139 +370,6 @@ def test_a_store_on_disk_gives_the_decoded_files(tmp_path):
     assert list(seen) == ["u01", "u02", "u00"]
     for item in utterances:
         np.testing.assert_array_equal(seen[item.name], read_audio(item.path))
-
-
-def stepped(*levels: float) -> np.ndarray:
-    """10 ms at each level: a constant's power is its square."""
-    return np.repeat(np.array(levels, dtype=np.float32), 160)
-
-
-@pytest.mark.parametrize(
-    ("levels", "trim_db", "extent"),
-    [
-        # 0.1 lies 20 dB below 1, and 0.01 lies 40 dB below
-        ((0.01, 0.1, 1.0, 0.1, 0.01), 10.0, (320, 480)),
-        ((0.01, 0.1, 1.0, 0.1, 0.01), 30.0, (160, 640)),
-        ((0.01, 0.1, 1.0, 0.1, 0.01), 50.0, (0, 800)),
-        # what is quiet between two sounds stays
-        ((1.0, 0.0, 0.0, 1.0, 0.0), 30.0, (0, 640)),
-        ((0.0, 0.0, 0.0), 30.0, (0, 480)),  # silence has nothing to cut
-    ],
-)
-def test_an_utterance_is_cut_where_it_is_far_below_its_loudest(levels, trim_db, extent):
-    assert loud_extent(stepped(*levels), trim_db) == extent
-
-
-def test_a_last_frame_that_is_not_whole_is_heard_too():
-    waveform = np.concatenate([stepped(0.0, 1.0, 0.0), np.ones(7, dtype=np.float32)])
-    assert loud_extent(waveform, 30.0) == (160, 487)
-    assert loud_extent(np.ones(1, dtype=np.float32), 30.0) == (0, 1)
-
-
-def test_trimming_comes_before_the_crop_and_the_peak():
-    audio = AudioConfig(trim_db=30.0, crop_s=0.02)
-    waveform = stepped(0.0, 0.25, 0.5, 0.5, 0.0)
-    (batch,) = make_batcher([waveform], audio).in_order()
-    assert batch.lengths.tolist() == [320]
-    assert batch.inputs[0].tolist() == [0.5] * 160 + [1.0] * 160
-    (whole,) = make_batcher([waveform], AudioConfig(crop_s=0.02)).in_order()
-    assert whole.inputs[0].tolist() == [0.0] * 160 + [1.0] * 160
-
-
-SPEEDS = (0.8, 1.0, 1.25)
-
-
-def sped(batcher: Batcher, seed: int, method: str = "none") -> list[Batch]:
-    order, mixing = generators(seed)
-    speeding = derived_generator(seed, 1, "speeding")
-    mixup = MixupConfig(method=method, probability=1.0)
-    return list(batcher.shuffled(mixup, order, mixing, speeding))
-
-
-def test_each_speed_is_drawn_equally_often_and_anew_each_epoch():
-    batcher = make_batcher(noise([400] * 300), speeds=SPEEDS)
-    length_of = {500: 0.8, 400: 1.0, 320: 1.25}
-    epochs = []
-    for seed in (1, 2):
-        speeds = {
-            item.name: length_of[len(waveform)]
-            for batch in sped(batcher, seed)
-            for item, waveform, _ in rows(batch)
-        }
-        counts = Counter(speeds.values())
-        assert set(counts) == set(SPEEDS)
-        assert all(abs(count - 100) < 5 * math.sqrt(300 * 2 / 9) for count in counts.values())
-        epochs.append(speeds)
-    assert epochs[0] != epochs[1]
-
-
-def test_an_utterance_is_heard_at_the_drawn_speed_and_scored_at_its_own():
-    waveforms = noise([400] * 8)
-    batcher = make_batcher(waveforms, speeds=(0.8,), batch_size=8)
-    (batch,) = sped(batcher, 0)
-    for item, waveform, _ in rows(batch):
-        stored = np.float32(waveforms[int(item.name[1:])])
-        np.testing.assert_array_equal(waveform, at_speed(stored, 0.8))
-    (batch,) = batcher.in_order()
-    for item, waveform, _ in rows(batch):
-        np.testing.assert_array_equal(waveform, np.float32(waveforms[int(item.name[1:])]))
-
-
-def test_speeds_leave_the_drawn_order_as_it_was():
-    drawn = []
-    for speeds in ((1.0,), SPEEDS):
-        batcher = make_batcher(noise([400] * 23), speeds=speeds, batch_size=4, length_pool=1)
-        # inside a batch the shorter come first, and which these are is the speeds' doing
-        drawn.append([frozenset(batch) for batch in names(iter(sped(batcher, 7, "eam")))])
-    assert drawn[0] == drawn[1]
-
-
-def test_a_single_speed_of_one_draws_nothing():
-    batcher = make_batcher(noise([40] * 5))
-    speeding = derived_generator(0, 1, "speeding")
-    before = speeding.get_state()
-    list(batcher.shuffled(MixupConfig(method="none"), *generators(0), speeding))
-    assert torch.equal(before, speeding.get_state())
-
-
-def test_batches_of_sped_utterances_are_still_of_similar_length():
-    batcher = make_batcher(noise([400] * 64), speeds=SPEEDS, batch_size=4, length_pool=4)
-    padded = sum(batch.inputs.numel() for batch in sped(batcher, 3))
-    real = sum(int(batch.lengths.sum()) for batch in sped(batcher, 3))
-    assert padded / real < 1.08  # in a drawn order, four of three lengths: 1.15
-
-
-SKEWED = ["a"] * 32 + ["b"] * 6 + ["c"] * 2
-
-
-def test_balanced_training_draws_every_class_alike_and_any_of_a_class():
-    batcher = make_batcher(
-        noise([10] * 40), labels=SKEWED, classes="abcd", batch_size=8, balanced=True
-    )
-    order, mixing = generators(0)
-    drawn: Counter[str] = Counter()
-    for _ in range(150):
-        batches = names(batcher.shuffled(MixupConfig(method="none"), order, mixing))
-        assert [len(batch) for batch in batches] == [8] * 5  # an epoch is as long as ever
-        drawn.update(name for batch in batches for name in batch)
-    counts = [drawn[f"u{number:02}"] for number in range(40)]
-    for first, last in ((0, 32), (32, 38), (38, 40)):  # 6000 draws, a third a class
-        chance = 1 / 3 / (last - first)
-        deviation = math.sqrt(6000 * chance * (1 - chance))
-        assert all(abs(n - 6000 * chance) < 5 * deviation for n in counts[first:last])
-
-
-def test_balanced_batches_are_the_seed_s_and_are_cut_by_length_in_their_pool():
-    waveforms = noise(range(20, 60))
-    batcher = make_batcher(
-        waveforms, labels=SKEWED, classes="abc", batch_size=4, length_pool=8, balanced=True
-    )  # pools of 8: no more than a quarter of 40 utterances
-    first, again, other = (
-        list(batcher.shuffled(MixupConfig(method="none"), *generators(seed))) for seed in (1, 1, 2)
-    )
-    assert names(iter(first)) == names(iter(again)) != names(iter(other))
-    for batch in first:
-        assert batch.lengths.tolist() == sorted(batch.lengths.tolist())
 
 
 def test_a_part_of_a_batch_keeps_its_own_masks():

@@ -107,6 +107,11 @@ class Display:
         """Print what is worth knowing of a trial that goes on."""
         self._print(f"{self._name(run_id)}  {remark}", style="yellow")
 
+    def trial_retried(self, run_id: str, reason: str) -> None:
+        """Print why; until it starts again, after others perhaps, it does not run."""
+        self._running.pop(run_id, None)
+        self.trial_remarked(run_id, f"is tried again: {reason}")
+
     def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
         """Note an epoch; without a live view, print one now and then."""
         running = self._running.setdefault(run_id, _Running(self._trials[run_id][0]))

@@ -71,6 +71,9 @@ class Recorder:
     def trial_remarked(self, run_id: str, remark: str) -> None:
         """Nothing: what a checkpoint was like is no result."""
 
+    def trial_retried(self, run_id: str, reason: str) -> None:
+        """Nothing: its run stays open for its next start."""
+
     def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
         """Log one epoch."""
         self._for_each(

@@ -17,6 +17,7 @@ from ablation.finished import TrackingError, read_scores
 from ablation.grid import Grid, Trial
 from ablation.interruption import telling_how_far
 from ablation.kept_models import not_kept, settle
+from ablation.listeners import Listeners
 from ablation.lock import alone
 from ablation.options import Options
 from ablation.page.write import add_page
@@ -27,7 +28,7 @@ from ablation.recorder import Recorder
 from ablation.report import Report, summarise_grid, with_answers, write_report
 from ablation.scores import FoldScore
 from ablation.tracking import Tracker
-from ablation.trials import Listeners, run_trials
+from ablation.trials import run_trials
 from ablation.workload import longest_first
 from core.checkpoints import fetch, fingerprint, geometry
 from core.config import EncoderConfig, PoolingConfig, RunConfig

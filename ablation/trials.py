@@ -4,10 +4,10 @@ import logging
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import ray.exceptions
 from ray import tune
@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ablation.archive import Archive
 from ablation.cluster import Resources, cluster
 from ablation.interruption import Interrupted
+from ablation.listeners import Listener
 from ablation.packing import gpu_shares
 from ablation.trainable import FoldTrainable
 from core.config import RunConfig
@@ -25,43 +26,6 @@ from core.result import EpochMetrics
 
 # What fails is said by the listener, once and in our words; Tune would print tracebacks between.
 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-
-
-class Listener(Protocol):
-    """Who follows the trials; every call comes from the driver's own thread."""
-
-    def trial_started(self, run_id: str) -> None: ...
-    def trial_remarked(self, run_id: str, remark: str) -> None: ...
-    def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None: ...
-    def trial_finished(self, run_id: str) -> None: ...
-    def trial_failed(self, run_id: str, reason: str) -> None: ...
-
-
-class Listeners:
-    """Several listeners as one."""
-
-    def __init__(self, listeners: Iterable[Listener]) -> None:
-        self._listeners = tuple(listeners)
-
-    def trial_started(self, run_id: str) -> None:
-        for listener in self._listeners:
-            listener.trial_started(run_id)
-
-    def trial_remarked(self, run_id: str, remark: str) -> None:
-        for listener in self._listeners:
-            listener.trial_remarked(run_id, remark)
-
-    def epoch_finished(self, run_id: str, metrics: EpochMetrics) -> None:
-        for listener in self._listeners:
-            listener.epoch_finished(run_id, metrics)
-
-    def trial_finished(self, run_id: str) -> None:
-        for listener in self._listeners:
-            listener.trial_finished(run_id)
-
-    def trial_failed(self, run_id: str, reason: str) -> None:
-        for listener in self._listeners:
-            listener.trial_failed(run_id, reason)
 
 
 class _Listed(list[dict[str, Any]]):
@@ -120,7 +84,8 @@ class _Follower(Callback):
     def on_trial_recover(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        self._listener.trial_remarked(_run_id(trial), f"is tried again: {_reason(trial)}")
+        self.running.discard(_run_id(trial))
+        self._listener.trial_retried(_run_id(trial), _reason(trial))
 
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any

@@ -14,6 +14,7 @@ from ablation.archive import Archive
 from ablation.cluster import Resources
 from ablation.grid import Grid, Trial
 from ablation.interruption import telling_how_far
+from ablation.listeners import Listeners
 from ablation.options import Options
 from ablation.progress import Display
 from ablation.provenance import Provenance
@@ -26,7 +27,7 @@ from ablation.search.outcome import FoldSearch
 from ablation.search.report import write_search
 from ablation.search.told import search_told
 from ablation.search.tuning import budget_of, halving_of, sampler_of
-from ablation.trials import Listeners, run_trials
+from ablation.trials import run_trials
 from ablation.workload import longest_first
 from core.checkpoints import fingerprint
 from core.config import RunConfig

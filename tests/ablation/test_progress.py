@@ -119,6 +119,20 @@ def test_the_live_view_shows_what_runs_how_far_and_how_long_it_will_take():
     assert "left" in shown  # three of four epochs are done
 
 
+def test_a_trial_that_waits_to_be_tried_again_does_not_run():
+    display, out = display_of(terminal=True)
+    display.trial_started(RUN)
+    display.trial_started("b" * 12)
+    display.trial_retried(RUN, "its process was killed, or its node was lost")
+    said = out.getvalue()
+    assert "is tried again: its process was killed, or its node was lost" in said
+    with display.shown():
+        pass
+    view = out.getvalue().removeprefix(said)
+    assert "savee 2/4" in view
+    assert "savee 1/4" not in view
+
+
 def test_the_live_view_cuts_no_figure_in_two():
     for width in range(34, 80):
         display, out = display_of(terminal=True, width=width)

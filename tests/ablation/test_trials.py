@@ -75,7 +75,7 @@ def test_what_tune_knows_of_a_failure_is_said_in_one_line(follower, spy, tmp_pat
     follower.on_trial_error(0, [], tune_trial(error=error))
     log = tmp_path / "folds" / RUN / "error.txt"
     assert spy.told == [
-        ("trial_remarked", RUN, f"is tried again: {reason}"),
+        ("trial_retried", RUN, reason),
         ("trial_failed", RUN, f"{reason} (see {log})"),
     ]
     assert log.read_text() == (error or "")  # Tune's own file goes with its scratch folder

@@ -70,6 +70,9 @@ class Counting:
         self.told["started"] += 1
 
     def trial_remarked(self, run_id: str, remark: str) -> None:
+        self.told["remarks"] += 1
+
+    def trial_retried(self, run_id: str, reason: str) -> None:
         self.told["tried again"] += 1
 
     def epoch_finished(self, run_id: str, metrics: object) -> None:

@@ -31,7 +31,8 @@ class Batch:
 
     Attributes:
         inputs: Waveforms (B, N) float32 at 16 kHz; or, of a frozen encoder, the frames that it
-            made, (B, T, D) or of several layers (B, T, L, D) float16. Zero beyond each length.
+            made, (B, T, D) or of several layers (B, T, L, D) float16, or one vector for all of
+            them, (B, 1, D) float32. Zero beyond each length.
         lengths: (B,) long, in samples or frames.
         soft_labels: (B, C) float32, rows sum to one.
         utterances: The B hosts, in order.
@@ -188,7 +189,7 @@ class Batcher:
             self._inputs.read(item.name, spoken.speeds[place])
             for item, place in zip(chosen, places, strict=True)
         ]
-        lengths = spoken.lengths[indices]
+        lengths = torch.tensor([len(part) for part in parts])
         padded = np.zeros((len(parts), int(lengths.max()), *parts[0].shape[1:]), parts[0].dtype)
         for row, part in zip(padded, parts, strict=True):
             row[: len(part)] = part

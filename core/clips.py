@@ -20,7 +20,11 @@ class Inputs(Protocol):
         """How long an utterance is, in samples or frames; at least 1."""
 
     def read(self, name: str, speed: float = 1.0) -> np.ndarray:
-        """An utterance, its length along the first axis; of floats, the same shape beyond it."""
+        """An utterance, its length along the first axis; of floats, the same shape beyond it.
+
+        One vector where the frames need be pooled but once (`core.pooled`): then that axis is of 1,
+        and batches are cut by the length that there was.
+        """
 
 
 class Waveforms(Protocol):

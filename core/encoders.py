@@ -148,6 +148,11 @@ class StoredFrames(nn.Module):
         self.features = features
         self.readout = readout
 
+    @property
+    def fixed(self) -> bool:
+        """Whether it trains nothing: no weights over layers."""
+        return self.readout.scores is None
+
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """As `Encoder`, from its frames.
 

@@ -87,7 +87,7 @@ class Fold:
         )
         if recompute:
             recompute_layers(self._trainer.model.encoder)
-        self._test = Batcher(parts.test, self.inputs, corpus.classes, config.training)
+        self._test = Batcher(parts.test, self._trainer.inputs, corpus.classes, config.training)
         self._encoder = encoder_fingerprint(config.encoder)
         self._run_id = run_id(config, store.fingerprint, self._encoder)
         self._holds_out = holds_out

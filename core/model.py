@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from core.config import RunConfig
-from core.encoders import build_encoder, stored_frames
+from core.encoders import StoredFrames, build_encoder, stored_frames
 from core.masking import MaskDraw
 from core.pooling import build_pooling
 from core.standardising import Standardiser
@@ -56,7 +56,16 @@ class EmotionModel(nn.Module):
             lengths: (B,) long, samples or frames.
             masks: What of waveforms' spectrograms or frames is hidden from the encoder.
         """
-        utterances, refined, frame_mask = self.pool(inputs, lengths, masks)
+        return self.judge(*self.pool(inputs, lengths, masks))
+
+    @property
+    def pools_once(self) -> bool:
+        """Whether an utterance's vector never changes and nothing but it is read of the frames."""
+        has_fixed_frames = isinstance(self.encoder, StoredFrames) and self.encoder.fixed
+        return has_fixed_frames and self.pooling.fixed and self.project_frames is None
+
+    def judge(self, utterances: Tensor, refined: Tensor, frame_mask: Tensor) -> Outputs:
+        """Classify what `pool` gives."""
         if self.standardiser is not None:
             utterances = self.standardiser(utterances)
         embeddings = self.project(utterances)  # (B, d)

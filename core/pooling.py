@@ -21,9 +21,11 @@ class Pooling(nn.Module):
 
     Attributes:
         parts: How many times the features of a frame an utterance's vector has.
+        fixed: Whether the same frames always give the same vector: no weights, no draws.
     """
 
     parts = 1
+    fixed = False
 
 
 class FirstFrame(Pooling):
@@ -31,6 +33,8 @@ class FirstFrame(Pooling):
 
     Source: C (LAM), `feat[0]`: the baseline's aggregation, in the rows of Table 3 with no tick.
     """
+
+    fixed = True
 
     def forward(self, frames: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:
         return frames[:, 0], frames  # (B, D)
@@ -41,6 +45,8 @@ class MeanPool(Pooling):
 
     Source: P Table 3. Leaving the padding out is O.
     """
+
+    fixed = True
 
     def forward(self, frames: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:
         wide = _wide(_without_padding(frames, frame_mask))
@@ -54,6 +60,8 @@ class MaxPool(Pooling):
     Source: P Table 3. Leaving the padding out is O.
     """
 
+    fixed = True
+
     def forward(self, frames: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:
         real = frames.masked_fill(~frame_mask.unsqueeze(-1), -torch.inf)
         return real.amax(1), frames  # (B, D)
@@ -66,6 +74,7 @@ class StatisticsPool(Pooling):
     """
 
     parts = 2
+    fixed = True
 
     def forward(self, frames: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:
         real = frame_mask.unsqueeze(-1)  # (B, T, 1)

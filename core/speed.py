@@ -57,7 +57,7 @@ def measure_folds(
     trainer.train_epoch(steps)
     step_s = _since(started, device) / steps
     tested = parts.test[:: max(1, len(parts.test) // (STEPS * config.training.batch_size))]
-    batcher = Batcher(tested, inputs, corpus.classes, config.training)
+    batcher = Batcher(tested, trainer.inputs, corpus.classes, config.training)
     started = time.perf_counter()
     trainer.predict(batcher)
     scored_s = _since(started, device) / len(tested)
@@ -97,7 +97,7 @@ def peak_bytes(
     trainer = Trainer(config, batch, (), inputs, corpus.classes, device, micro_batch)
     for _ in range(LONGEST_STEPS):
         trainer.train_epoch()
-    trainer.predict(Batcher(batch, inputs, corpus.classes, config.training))
+    trainer.predict(Batcher(batch, trainer.inputs, corpus.classes, config.training))
     return read_peak(device)
 
 

@@ -4,7 +4,7 @@ What a linear probe does with its features before it fits (O). Fitted once, to w
 model makes of the training utterances, and fixed from then on: no batch changes another.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,12 +42,16 @@ class Standardiser(nn.Module):
 
 
 def standardise(
-    model: "EmotionModel", batches: Iterable[Batch], device: torch.device, precision: str
+    model: "EmotionModel",
+    pool: Callable[[Batch], tuple[Tensor, Tensor, Tensor]],
+    batches: Iterable[Batch],
+    device: torch.device,
+    precision: str,
 ) -> None:
-    """Fit a model's standardiser, where it has one, to what it makes of these batches."""
+    """Fit a model's standardiser, where it has one, to the vectors that it pools batches to."""
     if model.standardiser is None:
         return
     model.eval()
     with torch.no_grad(), computing(device, precision):
-        vectors = [model.pool(batch.inputs, batch.lengths)[0].float() for batch in batches]
+        vectors = [pool(batch)[0].float() for batch in batches]
     model.standardiser.fit(torch.cat(vectors))

@@ -20,8 +20,10 @@ from core.model import EmotionModel, Outputs
 from core.nonfinite import TrainingError, refuse_nonfinite_logits, refuse_nonfinite_losses
 from core.objective import terms_of
 from core.optimisers import Schedule, optimisers
+from core.pooled import pooled_once
 from core.prefetch import on_device
 from core.result import EpochMetrics, Prediction
+from core.spectrogram import mask_up_to
 from core.standardising import standardise
 from core.training_state import (
     Progress,
@@ -78,10 +80,12 @@ class Trainer:
         self._generators = global_generators(device) | {
             purpose: derived_generator(config.seed, config.fold, purpose) for purpose in self._draws
         }
-        self._train = Batcher(train, inputs, classes, config.training, config.augment.speeds)
-        self._validation = Batcher(validation, inputs, classes, config.training)
+        # What is scored by this trainer must be cut from these, too.
+        self.inputs = pooled_once(self.model, inputs, [*train, *validation], config)
+        self._train = Batcher(train, self.inputs, classes, config.training, config.augment.speeds)
+        self._validation = Batcher(validation, self.inputs, classes, config.training)
         with on_device(self._train.in_order(), device) as batches:
-            standardise(self.model, batches, device, config.training.precision)
+            standardise(self.model, self._pool, batches, device, config.training.precision)
         self.epoch = 0
         self.best_epoch = 0
         self._best_ua = -1.0
@@ -264,8 +268,15 @@ class Trainer:
 
     def _forward(self, batch: Batch) -> Outputs:
         with computing(self.device, self.config.training.precision):
-            hidden = () if batch.masks is None else (batch.masks,)
-            return self.model(batch.inputs, batch.lengths, *hidden)
+            if self.model.pools_once:
+                return self.model.judge(*self._pool(batch))
+            return self.model(batch.inputs, batch.lengths, batch.masks)
+
+    def _pool(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """As `EmotionModel.pool`, which there is no need of where the inputs are vectors."""
+        if self.model.pools_once:
+            return batch.inputs[:, 0], batch.inputs, mask_up_to(batch.lengths, 1)
+        return self.model.pool(batch.inputs, batch.lengths, batch.masks)
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor of `state`. Names, types and shapes are the same from the start."""

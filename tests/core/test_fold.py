@@ -171,7 +171,12 @@ def test_training_never_asks_for_a_test_utterance(selection):
 )
 def test_a_trainer_is_given_its_own_sessions_only(monkeypatch, selection, fold, train, validation):
     given: list[Any] = []
-    monkeypatch.setattr(core.fold, "Trainer", lambda *args: given.append(args))
+
+    def noted(*args: Any) -> SimpleNamespace:
+        given.append(args)
+        return SimpleNamespace(inputs=args[3])
+
+    monkeypatch.setattr(core.fold, "Trainer", noted)
     utterances, clips = tones()
     config = evaluated(selection).on_fold(fold, seed=0)
     Fold(config, of(utterances, clips), CPU)

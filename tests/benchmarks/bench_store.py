@@ -1,6 +1,7 @@
 """How fast the audio store is built and opened, and what it costs in memory.
 
     python tests/benchmarks/bench_store.py --hours 1 --workers 2
+    python tests/benchmarks/table.py store     # against decoding and resampling each clip anew
 
 Writes a corpus of noise as 16-bit WAV, builds its store in a fresh process, starts a second time,
 opens it, and reads it all twice. The aim: 12 hours at 16 kHz at no less than 300 times real time on
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,10 @@ import soundfile
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from core.audio import read_audio  # noqa: E402
 from core.corpora.utterance import Utterance  # noqa: E402
 from core.store import AudioStore, build_store  # noqa: E402
+from tests.benchmarks.paired import Line, faster  # noqa: E402
 
 MIB = 1 << 20
 YESTERDAY_S = time.time() - 86_400
@@ -85,6 +89,23 @@ def read(store: Path) -> dict[str, float]:
     read_s = time.perf_counter() - start_s
     growth_bytes = resident_bytes("VmHWM") - before_bytes
     return {"open_s": open_s, "read_s": read_s, "growth_bytes": growth_bytes, "peak": peak}
+
+
+def lines() -> Iterator[Line]:
+    """An epoch's clips at 48 kHz, as RAVDESS has them."""
+    with tempfile.TemporaryDirectory() as at:
+        folder = Path(at)
+        (folder / "corpus").mkdir()
+        write_corpus(folder / "corpus", hours=0.25, clip_s=4.5, rate_hz=48_000, suffix="wav")
+        utterances = find_corpus(folder / "corpus")
+        report = build_store(utterances, folder / "store", workers=2)
+        store = AudioStore.open(folder / "store", report.fingerprint)
+        yield faster(
+            f"{len(utterances)} clips of 48 kHz from the store, against soundfile and resampling",
+            lambda: [store.waveform(item.name).sum() for item in utterances],
+            lambda: [read_audio(item.path).sum() for item in utterances],
+            aim="",
+        )
 
 
 def in_fresh_process(*arguments: object) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """All paired benchmarks, one markdown table.
 
-python tests/benchmarks/table.py            # about ten minutes on two idle cores
+python tests/benchmarks/table.py            # about half an hour on two idle cores
 python tests/benchmarks/table.py supcon mixup
 """
 
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.paired import HEADER
 
-NAMES = ("supcon", "mixup", "encoder", "startup", "trials", "demo")
+NAMES = ("supcon", "mixup", "encoder", "store", "startup", "trials", "trainings", "demo")
 
 
 def main() -> None:

@@ -3,12 +3,14 @@
     python tests/benchmarks/bench_demo.py
 
 All 75 folds of grids/table3.yaml on synthetic speech: once by the runner in a fresh folder, with
-Ray, MLflow, checkpoints and reports; once by a loop over `core.fold.run_fold`. CPU time is that of
-the whole machine, which must be otherwise idle. Before it, in the same folder, a calibration says
-how long the runner will take.
+Ray, MLflow, checkpoints and reports; once by loops over `core.fold.run_fold`, as many processes as
+the runner has trials at once, since two threads of one core take each other's time. CPU time is
+that of the whole machine, which must be otherwise idle. Before it, in the same folder, a calibration
+says how long the runner will take.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ from core.fold import run_fold  # noqa: E402
 from tests.benchmarks.paired import HEADER, Line, seconds  # noqa: E402
 
 GRID = ROOT / "grids" / "table3.yaml"
+AT_ONCE = os.cpu_count() or 1
 
 
 def busy(work: Callable[[], object]) -> tuple[float, float]:
@@ -38,7 +41,7 @@ def busy(work: Callable[[], object]) -> tuple[float, float]:
     before, started = psutil.cpu_times(), time.perf_counter()
     work()
     wall, after = time.perf_counter() - started, psutil.cpu_times()
-    used = [(end.user + end.system) for end in (before, after)]
+    used = [end.user + end.nice + end.system for end in (before, after)]  # Ray's workers are nice
     return wall, used[1] - used[0]
 
 
@@ -56,8 +59,17 @@ def foretold_s(folder: Path) -> float:
     return seconds
 
 
-def plain_loop(folder: Path) -> None:
-    """Corpus, store and trainings, one after another in this process."""
+def plain_loops(folder: Path) -> None:
+    """A process a trial that the runner has at once, each with its share of the trainings."""
+    command = [sys.executable, __file__, "--loop", str(folder)]
+    shares = [f"{place}/{AT_ONCE}" for place in range(AT_ONCE)]
+    loops = [subprocess.Popen([*command, share], cwd=ROOT) for share in shares]
+    if any([loop.wait() for loop in loops]):
+        raise SystemExit("a plain loop has failed")
+
+
+def plain_loop(folder: Path, place: int, others: int) -> None:
+    """Corpus, store and every so many trainings, one after another in this process."""
     grid = load_grid(GRID, Overrides(demo=True), load(ROOT / "reports" / "published.yaml"))
     audio = {}
     for name, corpus in grid.corpora.items():
@@ -67,10 +79,10 @@ def plain_loop(folder: Path) -> None:
             grid.schemes[name],
             parsed,
             folder / "store",
-            workers=2,
+            workers=AT_ONCE,
             skip_bad_audio=False,
         )
-    for trial in grid.trials():
+    for trial in grid.trials()[place::others]:
         run_fold(trial.config, audio[trial.config.corpus.name], device=torch.device("cpu"))
 
 
@@ -81,9 +93,9 @@ def lines() -> Iterator[Line]:
             (Path(folder) / name).mkdir()
         foretold = foretold_s(Path(folder) / "runner")
         wall, cpu = busy(lambda: runner(Path(folder) / "runner"))
-        plain_wall, plain_cpu = busy(lambda: plain_loop(Path(folder) / "loop"))
+        plain_wall, plain_cpu = busy(lambda: plain_loops(Path(folder) / "loop"))
     yield Line(
-        what="the demo grid, 75 folds: CPU time, against a plain loop (one reading)",
+        what="the demo grid, 75 folds: CPU time, against plain loops (one reading)",
         ours=seconds(cpu),
         peer=seconds(plain_cpu),
         ratio=f"{cpu / plain_cpu:.2f}",
@@ -105,5 +117,14 @@ def lines() -> Iterator[Line]:
     )
 
 
+def main() -> None:
+    """Print the lines, or be one of their loops."""
+    match sys.argv[1:]:
+        case ["--loop", folder, share]:
+            plain_loop(Path(folder), *map(int, share.split("/")))
+        case _:
+            print(HEADER, *lines(), sep="\n")
+
+
 if __name__ == "__main__":
-    print(HEADER, *lines(), sep="\n")
+    main()

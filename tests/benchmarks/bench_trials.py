@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_trials.py
 
 Both run the same tiny folds one after another on one CPU; a trial's overhead is the slope between
-few and many trials, less what the fold takes in a plain loop in this process.
+few and many trials, less what the fold takes in a plain loop in this process. Of the stock ones there
+are fewer: each starts a process of its own.
 """
 
 import sys
@@ -32,7 +33,7 @@ from core.identity import run_id
 from core.result import EpochMetrics
 from tests.benchmarks.paired import HEADER, Line, seconds
 
-FEW, MANY, READINGS = 4, 24, 5
+OURS, STOCK, READINGS = (4, 24), (1, 5), 5  # few and many trials
 
 
 class Silence:
@@ -96,14 +97,19 @@ def stock(audio: CorpusAudio, count: int, folder: Path) -> None:
         ray.shutdown()
 
 
-def overhead(run: Callable[[CorpusAudio, int, Path], None], audio: CorpusAudio, at: Path) -> float:
+def overhead(
+    run: Callable[[CorpusAudio, int, Path], None],
+    counts: tuple[int, int],
+    audio: CorpusAudio,
+    at: Path,
+) -> float:
     """Seconds a trial, its training included."""
     times = []
-    for count in (FEW, MANY):
+    for count in counts:
         started = time.perf_counter()
         run(audio, count, at)
         times.append(time.perf_counter() - started)
-    return (times[1] - times[0]) / (MANY - FEW)
+    return (times[1] - times[0]) / (counts[1] - counts[0])
 
 
 def lines() -> Iterator[Line]:
@@ -117,7 +123,10 @@ def lines() -> Iterator[Line]:
             started = time.perf_counter()
             run_fold(config, audio, device=torch.device("cpu"))
             plain.append(time.perf_counter() - started)
-        pairs = [(overhead(ours, audio, at), overhead(stock, audio, at)) for _ in range(READINGS)]
+        pairs = [
+            (overhead(ours, OURS, audio, at), overhead(stock, STOCK, audio, at))
+            for _ in range(READINGS)
+        ]
         own = median(pair[0] for pair in pairs) - median(plain)
         theirs = median(pair[1] for pair in pairs) - median(plain)
         yield Line(

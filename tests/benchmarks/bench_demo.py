@@ -5,8 +5,8 @@
 All 75 folds of grids/table3.yaml on synthetic speech: once by the runner in a fresh folder, with
 Ray, MLflow, checkpoints and reports; once by loops over `core.fold.run_fold`, as many processes as
 the runner has trials at once, since two threads of one core take each other's time. CPU time is
-that of the whole machine, which must be otherwise idle. Before it, in the same folder, a calibration
-says how long the runner will take.
+that of the whole machine, which must be otherwise idle. Before it, in the same folder, a
+calibration says how long the runner will take.
 """
 
 import json
@@ -64,7 +64,8 @@ def plain_loops(folder: Path) -> None:
     command = [sys.executable, __file__, "--loop", str(folder)]
     shares = [f"{place}/{AT_ONCE}" for place in range(AT_ONCE)]
     loops = [subprocess.Popen([*command, share], cwd=ROOT) for share in shares]
-    if any([loop.wait() for loop in loops]):
+    codes = [loop.wait() for loop in loops]
+    if any(codes):
         raise SystemExit("a plain loop has failed")
 
 

@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_trials.py
 
 Both run the same tiny folds one after another on one CPU; a trial's overhead is the slope between
-few and many trials, less what the fold takes in a plain loop in this process. Of the stock ones there
-are fewer: each starts a process of its own.
+few and many trials, less what the fold takes in a plain loop in this process. Of the stock ones
+there are fewer: each starts a process of its own.
 """
 
 import sys

@@ -156,7 +156,7 @@ def test_every_command_of_the_readme_is_run_by_a_test():
 def test_every_grid_of_the_readme_can_be_planned(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     grids = sorted(set(re.findall(r"grids/\w+\.yaml", README)))
-    assert len(grids) == 10
+    assert len(grids) == 11
     for grid in grids:
         assert runner.main([grid, "--plan", "--json", "--runs", str(tmp_path / "runs")]) == 0
         assert json.loads(capsys.readouterr().out)["to_run"] > 0

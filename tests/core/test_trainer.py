@@ -441,9 +441,9 @@ def test_training_trains_and_judging_judges(monkeypatch):
     modes: list[tuple[bool, bool]] = []
 
     class Noted(EmotionModel):
-        def forward(self, waveforms: Tensor, waveform_lengths: Tensor) -> Any:
+        def forward(self, waveforms: Tensor, waveform_lengths: Tensor, *masks: Any) -> Any:
             modes.append((self.training, torch.is_grad_enabled()))
-            return super().forward(waveforms, waveform_lengths)
+            return super().forward(waveforms, waveform_lengths, *masks)
 
     monkeypatch.setattr("core.trainer.EmotionModel", Noted)
     trainer = make_trainer(small_config(losses={"calibration_batches": 2}), held_out="2")

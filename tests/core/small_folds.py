@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from core.config import RunConfig
 from core.corpora.catalog import IEMOCAP
 from core.corpora.utterance import Utterance
-from core.fold import CorpusAudio, run_fold
+from core.fold import CorpusAudio, Fold, run_fold
 from core.result import FoldResult
 from core.trainer import Trainer
 from tests.core.small_speech import CLASSES, CPU, MemoryStore, small_config
@@ -36,6 +37,20 @@ def of(utterances: Sequence[Utterance], clips: Any, **changes: Any) -> CorpusAud
 
 def run(config: RunConfig, utterances: Sequence[Utterance], clips: MemoryStore) -> FoldResult:
     return run_fold(config, of(utterances, clips), device=CPU)
+
+
+def interrupted(
+    config: RunConfig, utterances: Sequence[Utterance], clips: MemoryStore, folder: Path
+) -> FoldResult:
+    """As `run`, but the process ends after every epoch, and the next one drew other numbers."""
+    fold = Fold(config, of(utterances, clips), CPU)
+    while not fold.finished:
+        fold.step()
+        fold.save(folder)
+        torch.rand(7)
+        fold = Fold(config, of(utterances, clips), CPU)
+        assert fold.resume(folder) == []
+    return fold.result()
 
 
 def timeless(result: FoldResult) -> FoldResult:

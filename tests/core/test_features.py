@@ -15,9 +15,8 @@ from core.config import RunConfig
 from core.corpora.utterance import Utterance
 from core.encoders import build_encoder
 from core.features import build_frames, open_frames
-from core.fold import Fold
 from tests.core.small_checkpoints import FEATURES, LAYERS, save_self_supervised, save_whisper
-from tests.core.small_folds import of, run, timeless
+from tests.core.small_folds import interrupted, run, timeless
 from tests.core.small_speech import CPU, MemoryStore, small_config, tones
 
 
@@ -262,14 +261,8 @@ def test_a_fold_on_stored_frames_is_the_fold_on_waveforms(encoder, speech, monke
 def test_a_fold_on_stored_frames_goes_on_from_its_snapshot(encoder, speech, tmp_path):
     config = frozen(encoder, encoder={"weigh_layers": True}, training={"epochs": 3})
     undisturbed = run(config, *speech)
-    first = Fold(config, of(*speech), CPU)
-    first.step()
-    first.save(tmp_path / "fold")
-    second = Fold(config, of(*speech), CPU)
-    assert second.resume(tmp_path / "fold") == []
-    while not second.finished:
-        second.step()
-    assert timeless(second.result()) == timeless(undisturbed)
+    resumed = interrupted(config, *speech, tmp_path / "fold")
+    assert timeless(resumed) == timeless(undisturbed)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,30 +12,22 @@ import torch
 
 import core.fold
 import core.trainer
-from core.config import RunConfig
-from core.corpora.utterance import Utterance
 from core.fold import Fold, FoldState
-from core.result import FoldResult
 from core.snapshots import newest_first, read_snapshot
 from tests.core.small_checkpoints import save_self_supervised, save_whisper
-from tests.core.small_folds import HONEST, evaluated, of, run, same_weights, script_scores, timeless
-from tests.core.small_speech import CPU, MemoryStore, tones
+from tests.core.small_folds import (
+    HONEST,
+    evaluated,
+    interrupted,
+    of,
+    run,
+    same_weights,
+    script_scores,
+    timeless,
+)
+from tests.core.small_speech import CPU, tones
 
 INTERRUPTIBLE = {"epochs": 4, "learning_rate": 3e-3}
-
-
-def interrupted(
-    config: RunConfig, utterances: Sequence[Utterance], clips: MemoryStore, folder: Path
-) -> FoldResult:
-    """As `run`, but the process ends after every epoch, and the next one drew other numbers."""
-    fold = Fold(config, of(utterances, clips), CPU)
-    while not fold.finished:
-        fold.step()
-        fold.save(folder)
-        torch.rand(7)
-        fold = Fold(config, of(utterances, clips), CPU)
-        assert fold.resume(folder) == []
-    return fold.result()
 
 
 @pytest.mark.parametrize("method", ["none", "lam", "eam"])

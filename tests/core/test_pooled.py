@@ -10,7 +10,7 @@ from core.features import FrameStore
 from core.fold import Fold
 from core.model import EmotionModel
 from tests.core.small_checkpoints import save_whisper
-from tests.core.small_folds import of, run, timeless
+from tests.core.small_folds import interrupted, of, run, timeless
 from tests.core.small_speech import CPU, small_config, tones
 
 JOINED = {"normalise": True, "join_layers": [2, 0]}
@@ -108,11 +108,5 @@ def test_frames_are_pooled_once_where_nothing_of_them_changes(encoder, method, c
 def test_a_snapshot_of_vectors_goes_on_undisturbed(encoder, speech, tmp_path):
     config = frozen(encoder, "statistics", training={"epochs": 3}, pooling={"standardise": True})
     undisturbed = run(config, *speech)
-    first = Fold(config, of(*speech), CPU)
-    first.step()
-    first.save(tmp_path / "fold")
-    second = Fold(config, of(*speech), CPU)
-    assert second.resume(tmp_path / "fold") == []
-    while not second.finished:
-        second.step()
-    assert timeless(second.result()) == timeless(undisturbed)
+    resumed = interrupted(config, *speech, tmp_path / "fold")
+    assert timeless(resumed) == timeless(undisturbed)

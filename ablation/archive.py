@@ -6,6 +6,7 @@ lies `cost.json`, small enough to read thousands of for a plan.
 
 import json
 import shutil
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from ablation.costs import MAX_S, Cost, kind_of
 from core.identity import config_key
 from core.schema import build
-from core.whole_files import whole_file
+from core.whole_files import remove_abandoned, whole_file
 
 if TYPE_CHECKING:  # it needs numpy, and a plan reads costs alone
     from core.result import FoldResult
@@ -86,6 +87,16 @@ class Archive:
             (self.folder(run_id) / name).unlink(missing_ok=True)
         for folder in (self.checkpoints(run_id), self.stress(run_id)):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self, run_ids: Iterable[str], patience_s: float) -> None:
+        """Remove what killed processes left half written of these folds.
+
+        Args:
+            patience_s: How long those that are just ending may take, all together.
+        """
+        deadline_s = time.monotonic() + patience_s
+        for run_id in run_ids:
+            remove_abandoned(self.folder(run_id), deadline_s)
 
     def log_failure(self, run_id: str, text: str) -> Path:
         """Keep what is known of a failure until the fold finishes; returns where."""

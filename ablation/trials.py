@@ -28,6 +28,9 @@ from core.result import EpochMetrics
 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
+_LAST_WRITES_S = 2.0  # workers are still ending when Ray has let go of them
+
+
 class _Listed(list[dict[str, Any]]):
     """Trials for Tune, which copies its whole list for each trial of it (Ray 2.60).
 
@@ -145,10 +148,10 @@ def run_trials(
     limits = {
         name: (resources.micro_batch, config.training.batch_size) for name, config in trials.items()
     }
-    left = dict(trials)
+    left, archive = dict(trials), Archive(runs)
     with _Signals() as signals:
         while left:
-            follower = _Follower(listener, signals, Archive(runs))
+            follower = _Follower(listener, signals, archive)
             try:
                 _fit(left, corpora, runs, resources, follower, signals)
                 return
@@ -158,6 +161,8 @@ def run_trials(
                 # Tune has no place for this one and gives up on all trials; the others are sound.
                 if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
                     raise
+            finally:
+                archive.sweep(trials, _LAST_WRITES_S)
             follower.lost_memory(limits)
             left = {name: config for name, config in left.items() if name not in follower.over}
 

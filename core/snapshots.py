@@ -10,13 +10,11 @@ is safetensors', which holds tensors and text and no code: the tensors by name, 
 JSON among the metadata, and as the last tensor the SHA-256 of every byte before it.
 """
 
-import fcntl
 import json
 import os
 import re
 import types
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from hashlib import sha256
 from io import BufferedReader
@@ -28,7 +26,7 @@ import torch
 from torch import Tensor
 
 from core.schema import show
-from core.whole_files import whole_file
+from core.whole_files import remove_abandoned, whole_file
 
 T = TypeVar("T")
 
@@ -73,11 +71,9 @@ def write_snapshot(folder: Path, epoch: int, values: Any, tensors: Mapping[str, 
         OSError: the disk is full or can't be written; the snapshots that were there are still.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(folder)
+    remove_abandoned(folder)
     path = folder / f"epoch-{epoch:04}.safetensors"
     with whole_file(path) as file:
-        with suppress(OSError):  # a file system without locks: see `_remove_abandoned`
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         digest = sha256()
         for block in _content(values, tensors):
             digest.update(block)
@@ -138,7 +134,7 @@ def discard(folder: Path) -> None:
     Raises:
         OSError: one can't be removed.
     """
-    _remove_abandoned(folder)
+    remove_abandoned(folder)
     for path in newest_first(folder):
         path.unlink(missing_ok=True)
 
@@ -241,18 +237,6 @@ def _read_tensor(file: BufferedReader, blank: Tensor) -> Tensor:
 def _bytes_of(tensor: Tensor) -> memoryview:
     """The memory of a contiguous tensor on the CPU."""
     return tensor.reshape(-1).view(torch.uint8).numpy().data
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed writers left, whose locks are free.
-
-    Another writer can be alive: a process that its driver was lost to trains on for a while. On a
-    file system without locks nothing is removed, as no writer can be told from a killed one.
-    """
-    for part in folder.glob(".epoch-*"):
-        with suppress(OSError), part.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink()
 
 
 def _sync(folder: Path) -> None:

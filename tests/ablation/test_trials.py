@@ -1,5 +1,5 @@
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -125,6 +125,23 @@ def test_one_utterance_too_much_is_a_failure_and_the_other_trials_go_on(monkeypa
     run_trials(trials, {}, tmp_path, Resources(cpus=1, micro_batch=2), spy)
     assert [list(asked) for asked in fits.asked] == [[RUN, OTHER], [RUN, OTHER], [OTHER]]
     assert ("trial_failed", RUN, "out of memory with one utterance at once") in spy.told
+
+
+@pytest.mark.parametrize("end", [None, SystemExit(), RuntimeError("anything")])
+def test_however_it_ends_nothing_half_written_is_left_of_its_folds(monkeypatch, spy, tmp_path, end):
+    monkeypatch.setattr(ablation.trials, "_fit", Fits(end))
+    archive = Archive(tmp_path)
+    mine, anothers = (
+        archive.checkpoints(run_id) / ".epoch-0006.safetensors.1ea73b16adf476e5"
+        for run_id in (RUN, OTHER)
+    )
+    for part in (mine, anothers):
+        part.parent.mkdir(parents=True)
+        part.write_bytes(b"of a process that was killed long ago")
+    with suppress(Interrupted, RuntimeError):
+        run_trials({RUN: config_of()}, {}, tmp_path, Resources(cpus=1), spy)
+    assert not mine.exists()
+    assert anothers.exists(), "it is of no fold of this study"
 
 
 def test_an_exit_that_ray_makes_of_a_signal_is_an_interruption(monkeypatch, spy, tmp_path):

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 import core.snapshots
+import core.whole_files
 from core.snapshots import (
     DTYPES,
     SnapshotError,
@@ -121,7 +122,7 @@ def test_there_are_no_snapshots_where_there_is_no_folder(tmp_path):
 def test_discarding_twice_is_discarding_once(tmp_path):
     write(tmp_path, 1)
     write(tmp_path, 2)
-    (tmp_path / ".epoch-0003.safetensors.0123").write_bytes(b"half")
+    (tmp_path / ".epoch-0003.safetensors.0123456789abcdef").write_bytes(b"half")
     for _ in range(2):
         discard(tmp_path)
         assert names(tmp_path) == []
@@ -189,14 +190,14 @@ def test_a_write_that_the_system_cuts_short_leaves_nothing_behind(tmp_path):
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
-    for name in (".epoch-0001.safetensors.0011", ".epoch-0009.safetensors.aabb"):
+    for name in (f".epoch-0001.safetensors.{'0' * 16}", f".epoch-0009.safetensors.{'a' * 16}"):
         (tmp_path / name).write_bytes(b"half of a snapshot")
     path = write(tmp_path, 1)
     assert names(tmp_path) == [path.name]
 
 
 def test_what_another_writer_is_writing_is_left_to_it(tmp_path):
-    part = tmp_path / ".epoch-0001.safetensors.0011"
+    part = tmp_path / ".epoch-0001.safetensors.0011223344556677"
     with part.open("xb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         path = write(tmp_path, 1)
@@ -209,8 +210,8 @@ def test_a_file_system_without_locks_takes_snapshots_too(tmp_path, monkeypatch):
     def unsupported(*args: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(core.snapshots.fcntl, "flock", unsupported)
-    part = tmp_path / ".epoch-0001.safetensors.0011"
+    monkeypatch.setattr(core.whole_files.fcntl, "flock", unsupported)
+    part = tmp_path / ".epoch-0001.safetensors.0011223344556677"
     part.write_bytes(b"of whom?")
     path = write(tmp_path, 1)
     assert names(tmp_path) == [part.name, path.name]

@@ -3,6 +3,7 @@
 Tune schedules and retries; what is finished is decided by the archive, not by Tune's own state.
 """
 
+import json
 import os
 import time
 import traceback
@@ -28,18 +29,24 @@ LASTING = (TrainingError, ValueError)  # a trial that met one of these would mee
 
 
 class FoldTrainable(tune.Trainable):
-    """One fold in an actor. `config["trial"]` holds `run_id` and the config as plain values."""
+    """One fold in an actor, by its name: `config["run_id"]`."""
 
     def setup(
         self,
         config: dict[str, Any],
+        configs: Mapping[str, str],
         corpora: Mapping[str, CorpusAudio],
         runs: Path,
         here: Path,
         resources: Resources,
     ) -> None:
-        """Tune may set up an actor for a trial that already runs in another: nothing is written."""
+        """Tune may set up an actor for a trial that already runs in another: nothing is written.
+
+        Args:
+            configs: What a config is under each name, as JSON.
+        """
         os.chdir(here)  # relative paths in a grid are meant from where the runner was started
+        self._configs = configs
         self._corpora = corpora
         self._archive = Archive(runs)
         self._checkpoint_epochs = resources.checkpoint_epochs
@@ -84,8 +91,8 @@ class FoldTrainable(tune.Trainable):
         """Nothing: Tune's checkpoints are off."""
 
     def _assign(self, config: dict[str, Any]) -> None:
-        self._run_id: str = config["trial"]["run_id"]
-        self._config = RunConfig.from_dict(config["trial"]["config"])
+        self._run_id: str = config["run_id"]
+        self._config = RunConfig.from_dict(json.loads(self._configs[self._run_id]))
         self._fold = None
 
     def _take_less(self) -> str | None:

@@ -57,6 +57,6 @@ def test_each_kind_of_trial_is_measured_once_on_a_gpu_of_its_own(monkeypatch):
 
 def test_a_trial_reserves_its_own_share():
     request = _request(2.0, 1.0, {"a": 0.5, "b": 0.3333})
-    (bundle,) = request({"trial": {"run_id": "b"}}).bundles
+    (bundle,) = request({"run_id": "b"}).bundles
     assert bundle == {"CPU": 2.0, "GPU": 0.3333}
     assert _request(2.0, 1.0, {}) == {"cpu": 2.0, "gpu": 1.0}

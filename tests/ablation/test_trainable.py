@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 from pathlib import Path
 from typing import ClassVar
@@ -81,7 +82,8 @@ def trainable(tmp_path, fold):
     )
     made = FoldTrainable.__new__(FoldTrainable)
     made.setup(
-        {"trial": {"run_id": RUN, "config": config_of().to_dict()}},
+        {"run_id": RUN},
+        configs={RUN: json.dumps(config_of().to_dict())},
         corpora={"savee": corpus},
         runs=tmp_path,
         here=Path.cwd(),
@@ -208,9 +210,9 @@ def test_a_baseline_is_fitted_in_one_step_and_keeps_no_weights(tmp_path):
     corpus = of(utterances, store)
     config = small_config(classifier={"method": "linear-probe"})
     resources = Resources(cpus=1, keep_models="all")
-    trial = {"run_id": RUN, "config": config.to_dict()}
+    configs = {RUN: json.dumps(config.to_dict())}
     made = FoldTrainable.__new__(FoldTrainable)
-    made.setup({"trial": trial}, {"iemocap": corpus}, tmp_path, Path.cwd(), resources)
+    made.setup({"run_id": RUN}, configs, {"iemocap": corpus}, tmp_path, Path.cwd(), resources)
     report = made.step()
     assert report["done"]
     assert report["metrics"]["epoch"] == 1

@@ -1,17 +1,20 @@
+import copy
+import json
 import signal
 from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
 import ray.exceptions
-from ray.tune import grid_search
+from ray.tune.impl.placeholder import create_resolvers_map, inject_placeholders
 from ray.tune.search.variant_generator import generate_variants
 
 import ablation.trials
 from ablation.archive import Archive
 from ablation.cluster import Resources
 from ablation.interruption import Interrupted
-from ablation.trials import _Follower, _Listed, _Signals, run_trials
+from ablation.trials import _Follower, _Signals, run_trials
+from core.config import RunConfig
 from tests.ablation.stand_ins import config_of
 
 RUN, OTHER = "0123456789ab", "ba9876543210"
@@ -28,9 +31,7 @@ class Spy:
 
 
 def tune_trial(run_id=RUN, error=None, **result):
-    return SimpleNamespace(
-        config={"trial": {"run_id": run_id}}, last_result=result, get_error=lambda: error
-    )
+    return SimpleNamespace(config={"run_id": run_id}, last_result=result, get_error=lambda: error)
 
 
 @pytest.fixture
@@ -193,19 +194,35 @@ def test_a_signal_ends_tune_at_its_next_step(follower):
         follower.on_step_begin(0, [])
 
 
-class Counted:
-    """A setting that counts how often it is copied."""
+def test_tune_gets_names_and_the_trainable_their_configs(monkeypatch, spy, tmp_path):
+    """Tune copies the whole list for each trial of it; text it takes over as it is."""
+    given = {}
 
-    copies = 0
+    @contextmanager
+    def no_cluster(resources):
+        yield 0.0
 
-    def __deepcopy__(self, memo):
-        Counted.copies += 1
-        return self
+    class Tuner:
+        def __init__(self, trainable, param_space, **others):
+            given["space"] = param_space
 
+        def fit(self):
+            pass
 
-def test_tune_copies_each_trial_a_few_times_however_many_there_are():
-    listed = _Listed({"run_id": str(number), "config": Counted()} for number in range(200))
-    spec = {"run": "x", "config": {"trial": grid_search(listed)}}
-    made = [variant["config"]["trial"]["run_id"] for _, variant in generate_variants(spec)]
-    assert made == [str(number) for number in range(200)]
-    assert Counted.copies <= 3 * 200  # a plain list: 200 for each of them
+    def with_parameters(trainable, **parameters):
+        given["parameters"] = parameters
+        return trainable
+
+    monkeypatch.setattr(ablation.trials, "cluster", no_cluster)
+    monkeypatch.setattr(ablation.trials.tune, "with_parameters", with_parameters)
+    monkeypatch.setattr(ablation.trials.tune, "Tuner", Tuner)
+    trials = {f"{seed:012x}": config_of().on_fold(1, seed) for seed in range(300)}
+    run_trials(trials, {}, tmp_path, Resources(cpus=1), spy)
+    # As Tune prepares and expands it, the first copy included.
+    space = inject_placeholders(copy.deepcopy(given["space"]), create_resolvers_map())
+    made = [each["config"]["run_id"] for _, each in generate_variants({"config": space})]
+    assert made == list(trials)
+    assert all(type(choice) is str for choice in space["run_id"]["grid_search"])
+    configs = given["parameters"]["configs"]
+    read = {name: RunConfig.from_dict(json.loads(text)) for name, text in configs.items()}
+    assert read == trials

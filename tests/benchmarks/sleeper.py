@@ -22,8 +22,11 @@ class Sleeper(tune.Trainable):
     says how long epochs are and which trials meet which fault, by their seeds.
     """
 
-    def setup(self, config: dict[str, Any], runs: Path, **others: object) -> None:
+    def setup(
+        self, config: dict[str, Any], configs: Mapping[str, str], runs: Path, **others: object
+    ) -> None:
         """As Tune has it, nothing is written."""
+        self._configs = configs
         self._runs = runs
         self._plan: Mapping[str, Any] = json.loads((runs / "plan.json").read_text())
         self._assign(config)
@@ -68,9 +71,10 @@ class Sleeper(tune.Trainable):
         """Nothing: Tune's checkpoints are off."""
 
     def _assign(self, config: dict[str, Any]) -> None:
-        self._seed: int = config["trial"]["config"]["seed"]
-        self._last: int = config["trial"]["config"]["training"]["epochs"]
-        self._name: str = config["trial"]["run_id"]
+        self._name: str = config["run_id"]
+        settings = json.loads(self._configs[self._name])
+        self._seed: int = settings["seed"]
+        self._last: int = settings["training"]["epochs"]
         self._epochs = self._runs / "epochs" / self._name
 
     def _fault(self) -> str | None:

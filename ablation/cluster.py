@@ -59,10 +59,13 @@ def cluster(resources: Resources) -> Iterator[float]:
         )
     except Exception as error:  # of a slow start Ray raises no narrower one
         ray.shutdown()
-        where = f"at {resources.address}" if resources.address else "on this machine"
+        where, remedy = "on this machine", "with less else at work"
+        if resources.address:
+            where = f"at {resources.address}"
+            remedy = "where its head is up and under its token (RAY_AUTH_MODE=token), if it has one"
         raise ClusterError(
             f"Ray must start or answer {where}, found: {' '.join(str(error).split())}; nothing is "
-            "lost: start again, with less else at work, or see `runner.py doctor`"
+            f"lost: start again, {remedy}, or see `runner.py doctor`"
         ) from error
     try:
         yield gpus_per_trial(resources, ray.cluster_resources())

@@ -37,14 +37,23 @@ def test_a_trial_that_ray_would_wait_for_forever_is_refused(resources, message):
 
 
 @pytest.mark.parametrize(
-    ("address", "where"), [(None, "on this machine"), ("10.0.0.1:6379", "at 10.0.0.1:6379")]
+    ("address", "where", "remedy"),
+    [
+        (None, "on this machine", "with less else at work"),
+        (
+            "10.0.0.1:6379",
+            "at 10.0.0.1:6379",
+            r"where its head is up and under its token \(RAY_AUTH_MODE=token\), if it has one",
+        ),
+    ],
 )
-def test_a_ray_that_does_not_start_is_no_traceback(monkeypatch, address, where):
+def test_a_ray_that_does_not_start_is_no_traceback(monkeypatch, address, where, remedy):
     def init(**settings):
         raise Exception("The current node timed out\nduring startup.")
 
     monkeypatch.setattr(ray, "init", init)
-    rule = f"Ray must start or answer {where}, found: The current node timed out during startup.; "
+    found = "The current node timed out during startup."
+    rule = f"{where}, found: {found}; nothing is lost: start again, {remedy}, or see"
     with (
         pytest.raises(ClusterError, match=rule),
         cluster(Resources(cpus=1, address=address)),

@@ -21,6 +21,7 @@ from ablation.interruption import Interrupted
 from ablation.listeners import Listener
 from ablation.packing import gpu_shares
 from ablation.trainable import FoldTrainable
+from ablation.turns import Turns
 from core.config import RunConfig
 from core.fold import CorpusAudio
 from core.result import EpochMetrics
@@ -38,6 +39,7 @@ class _Follower(Callback):
     def __init__(self, listener: Listener, signals: "_Signals", archive: Archive) -> None:
         self.running: set[str] = set()
         self.over: set[str] = set()
+        self.turns = Turns()
         self._listener = listener
         self._signals = signals
         self._archive = archive
@@ -54,6 +56,7 @@ class _Follower(Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.running.add(_run_id(trial))
+        self.turns.started(_run_id(trial))
         self._listener.trial_started(_run_id(trial))
 
     def on_trial_result(
@@ -73,17 +76,20 @@ class _Follower(Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         failure = (trial.last_result or {}).get("failure")
+        self.turns.ended(_run_id(trial))
         self._close(trial, failure)
 
     def on_trial_recover(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.running.discard(_run_id(trial))
+        self.turns.lost(_run_id(trial))
         self._listener.trial_retried(_run_id(trial), _reason(trial))
 
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
+        self.turns.lost(_run_id(trial))
         log = self._archive.log_failure(_run_id(trial), str(trial.get_error() or ""))
         self._close(trial, f"{_reason(trial)} (see {log})")
 
@@ -189,7 +195,11 @@ def _fit(
         tune.Tuner(
             tune.with_resources(trainable, _request(resources.cpus, gpus, shares)),
             param_space={"run_id": tune.grid_search(list(configs))},
-            tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=resources.at_once),
+            tune_config=tune.TuneConfig(
+                scheduler=follower.turns,
+                reuse_actors=True,
+                max_concurrent_trials=resources.at_once,
+            ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 callbacks=[follower],

@@ -58,6 +58,7 @@ def test_ablation_knows_nothing_of_the_command_line_s_file(path):
                 "ablation/search/tuning.py",
                 "ablation/trainable.py",
                 "ablation/trials.py",
+                "ablation/turns.py",
             ],
         ),
         (

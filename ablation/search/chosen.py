@@ -1,7 +1,9 @@
 """The grid file of what a search chose: runs by itself, and says where its values come from."""
 
 import json
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ablation.aggregate import changed_settings
@@ -15,19 +17,20 @@ NAME_LENGTH = 64  # of a grid's name, at most
 CHOSEN_ROW = "chosen"
 
 
-def chosen_grid(grid: Grid, found: Mapping[str, Any], made: str) -> str:
+def chosen_grid(grid: Grid, found: Mapping[str, Any], made: str, path: Path) -> str:
     """A grid with the row that was searched, and that row with the chosen values.
 
     Args:
         found: As `ablation.search.outcome` describes it, with its `overall`.
         made: When, and by which commit.
+        path: Where it will lie.
     """
     search, cell = searched(grid)
     whole = found["overall"]
     settings = {len(part["settings"]) for part in found["folds"].values()}
     counts = "–".join(str(count) for count in sorted({min(settings), max(settings)}))
     own = "failed" if whole["defaults_ua"] is None else f"{100 * whole['defaults_ua']:.2f} %"
-    demo = " --demo" if grid.demo else ""
+    data = "--demo" if grid.demo else "--data DIR"
     row = cell.row if cell.row != CHOSEN_ROW else f"{cell.row} before"
     base = {
         key: value
@@ -44,7 +47,7 @@ def chosen_grid(grid: Grid, found: Mapping[str, Any], made: str) -> str:
         "# Every fold had its part in this choice, so that a table of it flatters it; its honest",
         f"# estimate is the row `searched` of the table of {grid.study}.",
         *(["# By a demo: synthetic speech and small encoders; it says nothing."] * grid.demo),
-        f"# Command: python runner.py reports/{grid.study}/chosen.yaml{demo}",
+        f"# Command: python runner.py {shlex.quote(path.as_posix())} {data}",
         f"name: {grid.name[: NAME_LENGTH - len(SUFFIX)]}{SUFFIX}",
         f"title: {_yaml(f'{grid.title}: as chosen')}",
         f"corpora: {_corpora(grid, cell)}",

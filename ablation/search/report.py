@@ -37,7 +37,7 @@ def write_search(grid: Grid, found: Mapping[str, Any], reports: Path, root: Path
     files = {TEXT: _text(grid, found, mattered), VALUES: _json(found, mattered)}
     if found["overall"]:
         made = f"{datetime.now(UTC):%Y-%m-%d}, commit {git_commit(root) or 'unknown'}"
-        files[CHOSEN] = chosen_grid(grid, found, made)
+        files[CHOSEN] = chosen_grid(grid, found, made, folder / CHOSEN)
     for name, text in files.items():
         write_whole(folder / name, text)
     return [*(folder / name for name in files), *pictures]

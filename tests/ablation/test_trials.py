@@ -54,6 +54,20 @@ def test_a_trial_is_over_once(follower, spy):
     assert not follower.running
 
 
+@pytest.mark.parametrize("event", ["on_trial_recover", "on_trial_error"])
+def test_the_room_of_a_lost_process_is_kept_for_its_successor(follower, event):
+    follower.on_trial_start(0, [], tune_trial())
+    waiting = [SimpleNamespace(status="PENDING", is_finished=lambda: False) for _ in range(3)]
+    controller = SimpleNamespace(get_trials=lambda: waiting)
+    assert follower.turns.choose_trial_to_run(controller) is waiting[0]
+    getattr(follower, event)(0, [], tune_trial())
+    assert follower.turns.choose_trial_to_run(controller) is waiting[2]
+    follower.on_trial_start(0, [], tune_trial(OTHER))
+    assert follower.turns.choose_trial_to_run(controller) is waiting[0]
+    follower.on_trial_complete(0, [], tune_trial(OTHER))
+    assert follower.turns.choose_trial_to_run(controller) is waiting[0]
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [

@@ -189,6 +189,7 @@ def test_the_chosen_grid_runs_and_says_where_its_values_come_from(studies, grid_
     assert f"UA {100 * whole['ua']:.2f} %" in comments
     assert "Method random, seed 0, 6 settings in each of 5 outer folds" in comments
     assert "means over 20 inner folds" in comments
+    assert f"Command: python runner.py {studies.reports / 'chosen.yaml'} --data DIR" in comments
     assert re.search(r"\d{4}-\d\d-\d\d, commit [0-9a-f]{7}", comments)
     assert yaml.safe_load(text)["corpora"] == [{"name": "iemocap", "folds": IEMOCAP.default_scheme}]
 

@@ -1,0 +1,56 @@
+"""Which trial is next: the first that waits, but the last while a lost process is replaced."""
+
+import time
+
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+
+REPLACED_S = 120.0  # a lost process has its successor by then, or its node is gone
+
+
+class Turns(FIFOScheduler):
+    """Tune's order of trials, that of the study, with a way around a starvation of Ray 2.60.
+
+    Tune asks for a process for every trial that waits, and room for one goes to the next in line.
+    Should that trial be given a process that another has left before its own is up, its own is
+    thrown away. So where trials end faster than processes start, which many GPUs suffice for, the
+    room of a process that was lost would stay empty to the end of the study.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._running: set[str] = set()
+        self._most = 0  # that have run at once
+        self._lost_at: float | None = None
+        self._finished = 0  # so many of Tune's trials, from its first on
+
+    def started(self, run_id: str) -> None:
+        """A trial runs."""
+        self._running.add(run_id)
+        if len(self._running) >= self._most:
+            self._most = len(self._running)
+            self._lost_at = None
+
+    def ended(self, run_id: str) -> None:
+        """A trial runs no longer, and leaves its process to the next."""
+        self._running.discard(run_id)
+
+    def lost(self, run_id: str) -> None:
+        """A trial runs no longer, nor does its process."""
+        self.ended(run_id)
+        self._lost_at = time.monotonic()
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        """The trial that a free process is for."""
+        trials = tune_controller.get_trials()
+        while self._finished < len(trials) and trials[self._finished].is_finished():
+            self._finished += 1
+        places = range(self._finished, len(trials))
+        if self._is_replacing:
+            places = places[::-1]
+        return next((trials[at] for at in places if trials[at].status == Trial.PENDING), None)
+
+    @property
+    def _is_replacing(self) -> bool:
+        return self._lost_at is not None and time.monotonic() - self._lost_at < REPLACED_S

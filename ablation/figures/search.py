@@ -1,6 +1,7 @@
 """What mattered in a search: each setting's values against inner UA, and their importance."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ablation.search.space import Dimension
 
 _COLUMNS = 2
+_LETTERS = 48  # of a title in a line
 _PANEL_INCHES, _LINE_INCHES, _ROOM_INCHES = 1.25, 0.19, 0.75
 
 
@@ -32,15 +34,20 @@ def search_figure(
     lines = -(-len(space) // _COLUMNS)
     bars = 0.45 + _LINE_INCHES * len(space) if mattered else 0.0
     with drawing(_ROOM_INCHES + _PANEL_INCHES * lines + bars) as figure:
-        heights = [_PANEL_INCHES] * lines + ([bars] if mattered else [])
-        grid = figure.add_gridspec(len(heights), _COLUMNS, height_ratios=heights)
+        # Laid out each by itself: the bars' long names must not push the panels aside.
+        heights = [_PANEL_INCHES * lines + _LINE_INCHES] + ([bars] if mattered else [])
+        parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        grid = parts[0].add_gridspec(lines, _COLUMNS)
         for place, dimension in enumerate(space):
-            axes = figure.add_subplot(grid[place // _COLUMNS, place % _COLUMNS])
+            axes = parts[0].add_subplot(grid[place // _COLUMNS, place % _COLUMNS])
             _panel(axes, dimension, points, place)
+            axes.set_xlabel(shortened(dimension.key, 26))
         if mattered:
-            _bars(figure.add_subplot(grid[lines, :]), mattered)
-        figure.supylabel("inner UA against the row itself, points", fontsize=8)
-        figure.suptitle(shortened(title, 60), fontsize=8)
+            _bars(parts[1].add_subplot(), mattered)
+            text = f"importance: loss of the forest's R² ({mattered.r2:.2f}), shuffled"
+            parts[1].supxlabel(text, fontsize=8)
+        parts[0].supylabel("inner UA against the row itself, points", fontsize=8)
+        figure.suptitle(fill(shortened(title, 2 * _LETTERS), _LETTERS), fontsize=8)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2, handlelength=1)
     return figure
@@ -67,17 +74,15 @@ def _panel(axes: "Axes", dimension: "Dimension", points: "Points", place: int) -
         names = [shortened(_name(choice), 9) for choice in dimension.choices]
         axes.set_xticks(range(len(names)), names)
         axes.set_xlim(-0.5, len(names) - 0.5)
-    axes.set_xlabel(shortened(dimension.key, 26))
 
 
 def _bars(axes: "Axes", mattered: "Importance") -> None:
-    names, drops = list(mattered.drops), list(mattered.drops.values())
-    axes.barh(range(len(names)), drops, color=BLUE, height=0.6)
+    drops = list(mattered.drops.values())
+    axes.barh(range(len(drops)), drops, color=BLUE, height=0.6)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(names)), [shortened(name, 26) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(drops)), [shortened(key, 26) for key in mattered.drops])
+    axes.set_ylim(len(drops) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"importance: loss of the forest's R² of {mattered.r2:.2f}, shuffled")
 
 
 def _name(choice: object) -> str:

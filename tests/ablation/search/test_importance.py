@@ -92,5 +92,10 @@ def test_the_picture_has_a_panel_a_setting_with_its_scale_and_bars_below(tmp_pat
     save(search_figure((RATE, POOLING), points, None, "T"), tmp_path / "two.svg")
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     mattered = importances((RATE, POOLING), drawn(12))
-    many = search_figure((RATE, POOLING), drawn(12), mattered, "T")
+    many = search_figure((RATE, POOLING), drawn(12), mattered, "A title of many words " * 4)
+    title = many.get_suptitle().splitlines()
+    assert len(title) == 2
+    assert max(map(len, title)) <= 48
+    rate = many.axes[0].get_position()
+    assert rate.x0 < 0.2, "the bars' names push no panel aside"
     assert [bar.get_width() for bar in many.axes[2].patches] == list(mattered.drops.values())

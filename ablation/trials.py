@@ -39,7 +39,7 @@ class _Follower(Callback):
     def __init__(self, listener: Listener, signals: "_Signals", archive: Archive) -> None:
         self.running: set[str] = set()
         self.over: set[str] = set()
-        self.turns = Turns()
+        self.turns = Turns(self.running)
         self._listener = listener
         self._signals = signals
         self._archive = archive
@@ -56,7 +56,7 @@ class _Follower(Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.running.add(_run_id(trial))
-        self.turns.started(_run_id(trial))
+        self.turns.started()
         self._listener.trial_started(_run_id(trial))
 
     def on_trial_result(
@@ -76,20 +76,19 @@ class _Follower(Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         failure = (trial.last_result or {}).get("failure")
-        self.turns.ended(_run_id(trial))
         self._close(trial, failure)
 
     def on_trial_recover(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         self.running.discard(_run_id(trial))
-        self.turns.lost(_run_id(trial))
+        self.turns.lost()
         self._listener.trial_retried(_run_id(trial), _reason(trial))
 
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        self.turns.lost(_run_id(trial))
+        self.turns.lost()
         log = self._archive.log_failure(_run_id(trial), str(trial.get_error() or ""))
         self._close(trial, f"{_reason(trial)} (see {log})")
 

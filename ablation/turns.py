@@ -1,6 +1,7 @@
 """Which trial is next: the first that waits, but the last while a lost process is replaced."""
 
 import time
+from collections.abc import Collection
 
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -18,27 +19,22 @@ class Turns(FIFOScheduler):
     room of a process that was lost would stay empty to the end of the study.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, running: Collection[str]) -> None:
+        """`running`: the trials that run; who notes their starts and ends keeps it."""
         super().__init__()
-        self._running: set[str] = set()
+        self._running = running
         self._most = 0  # that have run at once
         self._lost_at: float | None = None
         self._finished = 0  # so many of Tune's trials, from its first on
 
-    def started(self, run_id: str) -> None:
-        """A trial runs."""
-        self._running.add(run_id)
+    def started(self) -> None:
+        """One more trial runs."""
         if len(self._running) >= self._most:
             self._most = len(self._running)
             self._lost_at = None
 
-    def ended(self, run_id: str) -> None:
-        """A trial runs no longer, and leaves its process to the next."""
-        self._running.discard(run_id)
-
-    def lost(self, run_id: str) -> None:
-        """A trial runs no longer, nor does its process."""
-        self.ended(run_id)
+    def lost(self) -> None:
+        """A trial has ended with its process, which is not there for the next."""
         self._lost_at = time.monotonic()
 
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:

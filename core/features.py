@@ -26,7 +26,7 @@ from core.encoders import build_encoder, fingerprint, geometry
 from core.fingerprint import read_json, write_json
 from core.node_cache import near
 from core.store import AudioStore
-from core.whole_files import only_builder, whole_file
+from core.whole_files import only_builder, remove_abandoned, whole_file
 from core.workers import in_order
 
 FORMAT = 1  # raised when the files' layout changes, or what they are computed from
@@ -140,8 +140,7 @@ def build_frames(
         folder.mkdir(parents=True, exist_ok=True)
         with only_builder(folder.parent):
             if missing := _missing(folder, layers):  # else built by whom we waited for
-                for stray in folder.glob(".*"):  # of a builder that was killed
-                    stray.unlink(missing_ok=True)
+                remove_abandoned(folder)
                 passing = _Pass(config, speed, missing, workers, on_progress)
                 _build(folder, passing, audio, device)
                 has_run = True

@@ -27,7 +27,7 @@ from core.config import SAMPLE_RATE_HZ
 from core.corpora.utterance import Utterance
 from core.fingerprint import Content, fingerprint, hash_files, identity, read_json, write_json
 from core.node_cache import near
-from core.whole_files import only_builder
+from core.whole_files import only_builder, remove_abandoned
 from core.workers import in_order
 
 __all__ = ["AudioStore", "StoreReport", "build_store", "fingerprint"]
@@ -161,8 +161,7 @@ def build_store(
             return found  # built by whom we waited for
         building = folder / ".building"
         shutil.rmtree(building, ignore_errors=True)  # of a builder that was killed
-        for stray in folder.glob(".*.json.*"):  # likewise; a cache that someone is writing can wait
-            stray.unlink(missing_ok=True)
+        remove_abandoned(folder)
         try:
             _build(building, utterances, contents, workers, on_progress)
         finally:

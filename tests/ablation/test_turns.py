@@ -28,9 +28,28 @@ class Controller:
         ]
 
 
+class Noted(Turns):
+    """As who follows the trials notes them."""
+
+    def __init__(self):
+        self.running = set()
+        super().__init__(self.running)
+
+    def start(self, name):
+        self.running.add(name)
+        self.started()
+
+    def end(self, name):
+        self.running.discard(name)
+
+    def lose(self, name):
+        self.running.discard(name)
+        self.lost()
+
+
 @pytest.fixture
 def turns():
-    return Turns()
+    return Noted()
 
 
 @pytest.fixture
@@ -48,16 +67,16 @@ def chosen(turns, controller):
 
 def two_run(turns):
     for name in ("a", "b"):
-        turns.started(name)
+        turns.start(name)
     return Controller(a=Trial.RUNNING, b=Trial.RUNNING)
 
 
 def test_trials_have_their_turns_in_the_order_of_the_study(turns):
     controller = two_run(turns)
     assert chosen(turns, controller) == "c"
-    turns.ended("a")
+    turns.end("a")
     controller.statuses |= {"a": Trial.TERMINATED, "c": Trial.RUNNING}
-    turns.started("c")
+    turns.start("c")
     assert chosen(turns, controller) == "d"
 
 
@@ -71,21 +90,21 @@ def test_a_trial_that_is_tried_again_comes_before_later_ones(turns):
 @pytest.mark.parametrize("failed", [Trial.PENDING, Trial.ERROR])
 def test_the_next_in_line_is_left_to_the_process_that_replaces_a_lost_one(turns, clock, failed):
     controller = two_run(turns)
-    turns.lost("a")
+    turns.lose("a")
     controller.statuses |= {"a": failed}
     assert chosen(turns, controller) == "e"
-    turns.ended("b")  # the next trial takes its process over: as many run as before, one too few
+    turns.end("b")  # the next trial takes its process over: as many run as before, one too few
     controller.statuses |= {"b": Trial.TERMINATED, "e": Trial.RUNNING}
-    turns.started("e")
+    turns.start("e")
     assert chosen(turns, controller) == "d"
-    turns.started("c")  # in the new process
+    turns.start("c")  # in the new process
     controller.statuses |= {"c": Trial.RUNNING}
     assert chosen(turns, controller) == ("a" if failed == Trial.PENDING else "d")
 
 
 def test_a_process_that_has_no_successor_is_not_waited_for_forever(turns, clock):
     controller = two_run(turns)
-    turns.lost("a")
+    turns.lose("a")
     clock.s += REPLACED_S - 1
     assert chosen(turns, controller) == "e"
     clock.s += 2
@@ -95,12 +114,12 @@ def test_a_process_that_has_no_successor_is_not_waited_for_forever(turns, clock)
 def test_of_two_lost_processes_both_are_replaced_first(turns, clock):
     controller = two_run(turns)
     for name in ("a", "b"):
-        turns.lost(name)
+        turns.lose(name)
         controller.statuses |= {name: Trial.PENDING}
-    turns.started("c")
+    turns.start("c")
     controller.statuses |= {"c": Trial.RUNNING}
     assert chosen(turns, controller) == "e"
-    turns.started("d")
+    turns.start("d")
     controller.statuses |= {"d": Trial.RUNNING}
     assert chosen(turns, controller) == "a"
 

@@ -369,7 +369,7 @@ def test_a_killed_builder_leaves_nothing_that_looks_complete(tmp_path, pickled, 
         os.kill(builder.pid, signal.SIGKILL)
     assert builder.returncode == -signal.SIGKILL
     assert leftovers(tmp_path / "s") == [".building"]
-    (tmp_path / "s" / ".hashes.json.0123").touch()  # as if killed in the middle of that
+    (tmp_path / "s" / ".hashes.json.0123456789abcdef").touch()  # as if killed in the middle of that
     with pytest.raises(ValueError, match="must be an audio store of format"):
         AudioStore.open(tmp_path / "s", fingerprint(utterances))
     report = build_store(utterances, tmp_path / "s", workers=2)

@@ -1,7 +1,8 @@
-"""Which trial is next: the first that waits, but the last while a lost process is replaced."""
+"""Which trial is next: the first that waits, past those that a new process starts for."""
 
 import time
 from collections.abc import Collection
+from itertools import islice
 
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -16,7 +17,8 @@ class Turns(FIFOScheduler):
     Tune asks for a process for every trial that waits, and room for one goes to the next in line.
     Should that trial be given a process that another has left before its own is up, its own is
     thrown away. So where trials end faster than processes start, which many GPUs suffice for, the
-    room of a process that was lost would stay empty to the end of the study.
+    room of a process that was lost would stay empty to the end of the study. While one is replaced,
+    free processes are therefore for the trials behind as many as there are processes too few.
     """
 
     def __init__(self, running: Collection[str]) -> None:
@@ -42,10 +44,10 @@ class Turns(FIFOScheduler):
         trials = tune_controller.get_trials()
         while self._finished < len(trials) and trials[self._finished].is_finished():
             self._finished += 1
-        places = range(self._finished, len(trials))
-        if self._is_replacing:
-            places = places[::-1]
-        return next((trials[at] for at in places if trials[at].status == Trial.PENDING), None)
+        waiting = (trial for trial in trials[self._finished :] if trial.status == Trial.PENDING)
+        started_for = max(0, self._most - len(self._running)) if self._is_replacing else 0
+        first = list(islice(waiting, 1 + started_for))
+        return first[-1] if first else None
 
     @property
     def _is_replacing(self) -> bool:

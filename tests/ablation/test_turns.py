@@ -1,4 +1,4 @@
-"""A free process is for the first trial that waits; for the last while a lost one is replaced."""
+"""A free process is for the first trial that waits but those that new processes start for."""
 
 from types import SimpleNamespace
 
@@ -16,6 +16,11 @@ class Controller:
 
     def __init__(self, **statuses):
         self.statuses = dict.fromkeys(NAMES, Trial.PENDING) | statuses
+
+    def fail(self, name, status):
+        """As Tune does: what it tries again goes to the end of its list."""
+        del self.statuses[name]
+        self.statuses[name] = status
 
     def get_trials(self):
         return [
@@ -80,33 +85,42 @@ def test_trials_have_their_turns_in_the_order_of_the_study(turns):
     assert chosen(turns, controller) == "d"
 
 
-def test_a_trial_that_is_tried_again_comes_before_later_ones(turns):
-    controller = two_run(turns)
-    assert chosen(turns, controller) == "c"
-    controller.statuses |= {"b": Trial.PENDING}
-    assert chosen(turns, controller) == "b"
-
-
 @pytest.mark.parametrize("failed", [Trial.PENDING, Trial.ERROR])
 def test_the_next_in_line_is_left_to_the_process_that_replaces_a_lost_one(turns, clock, failed):
     controller = two_run(turns)
     turns.lose("a")
-    controller.statuses |= {"a": failed}
-    assert chosen(turns, controller) == "e"
-    turns.end("b")  # the next trial takes its process over: as many run as before, one too few
-    controller.statuses |= {"b": Trial.TERMINATED, "e": Trial.RUNNING}
+    controller.fail("a", failed)
+    assert chosen(turns, controller) == "d", "a process starts for c"
+    turns.end("b")
+    controller.statuses |= {"b": Trial.TERMINATED}
+    assert chosen(turns, controller) == "e", "none runs: d may be taking the other process over"
+    controller.statuses |= {"e": Trial.RUNNING}
     turns.start("e")
     assert chosen(turns, controller) == "d"
     turns.start("c")  # in the new process
     controller.statuses |= {"c": Trial.RUNNING}
-    assert chosen(turns, controller) == ("a" if failed == Trial.PENDING else "d")
+    assert chosen(turns, controller) == "d"
+
+
+def test_where_fewer_trials_wait_than_processes_start_the_last_is_next(turns, clock):
+    controller = two_run(turns)
+    for name in ("c", "d"):
+        turns.start(name)
+    controller.statuses |= {"c": Trial.RUNNING, "d": Trial.RUNNING}
+    for name in ("a", "b", "c"):
+        turns.lose(name)
+        controller.fail(name, Trial.PENDING)
+    assert list(controller.statuses) == ["d", "e", "a", "b", "c"]
+    assert chosen(turns, controller) == "c"
+    controller.statuses |= {"e": Trial.TERMINATED, "b": Trial.TERMINATED}
+    assert chosen(turns, controller) == "c"
 
 
 def test_a_process_that_has_no_successor_is_not_waited_for_forever(turns, clock):
     controller = two_run(turns)
     turns.lose("a")
     clock.s += REPLACED_S - 1
-    assert chosen(turns, controller) == "e"
+    assert chosen(turns, controller) == "d"
     clock.s += 2
     assert chosen(turns, controller) == "c"
 
@@ -115,13 +129,17 @@ def test_of_two_lost_processes_both_are_replaced_first(turns, clock):
     controller = two_run(turns)
     for name in ("a", "b"):
         turns.lose(name)
-        controller.statuses |= {name: Trial.PENDING}
+        controller.fail(name, Trial.PENDING)
+    assert chosen(turns, controller) == "e", "two processes start, for c and d"
     turns.start("c")
     controller.statuses |= {"c": Trial.RUNNING}
-    assert chosen(turns, controller) == "e"
+    assert chosen(turns, controller) == "e", "the other starts for d"
     turns.start("d")
     controller.statuses |= {"d": Trial.RUNNING}
-    assert chosen(turns, controller) == "a"
+    assert chosen(turns, controller) == "e"
+    turns.end("c")
+    controller.statuses |= {"c": Trial.TERMINATED}
+    assert chosen(turns, controller) == "e", "and that is over"
 
 
 def test_where_no_trial_waits_none_is_chosen(turns):

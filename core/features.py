@@ -9,7 +9,7 @@ and no padding, nor on how many were at work.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -61,9 +61,14 @@ class FrameStore:
 
 
 class Frames:
-    """What a setting with a frozen encoder trains on and is scored on: frames at each speed."""
+    """What a setting with a frozen encoder trains on and is scored on: frames at each speed.
 
-    def __init__(self, stores: Mapping[float, FrameStore]) -> None:
+    Attributes:
+        source: Equal where the frames are: their folders and layers.
+    """
+
+    def __init__(self, stores: Mapping[float, FrameStore], source: Hashable) -> None:
+        self.source = source
         self._stores = stores
 
     def length(self, name: str, speed: float = 1.0) -> int:
@@ -86,12 +91,9 @@ def open_frames(config: RunConfig, audio: AudioStore, device: torch.device) -> F
     """
     build_frames([config], audio, device)
     layers = _layers(config)
-    return Frames(
-        {
-            speed: FrameStore(_folder(config, audio, speed), layers, near)
-            for speed in config.heard_speeds
-        }
-    )
+    folders = {speed: _folder(config, audio, speed) for speed in config.heard_speeds}
+    stores = {speed: FrameStore(folder, layers, near) for speed, folder in folders.items()}
+    return Frames(stores, (*folders.items(), layers))
 
 
 def inputs_of(config: RunConfig, store: AudioStore, device: torch.device) -> Inputs:

@@ -19,6 +19,8 @@ _MOST_CLASSES = 16  # above, cells are coloured and hold no figures
 def confusion_figure(confusion: ArrayLike, classes: Sequence[str], title: str) -> "Figure":
     """Draw counts and row percentages, one hue from light to dark by the share of the true class.
 
+    Cells of none are empty, and a class that no utterance is of has dashes.
+
     Args:
         confusion: (C, C) counts, true classes in rows.
         classes: Names in the order of the rows.
@@ -41,7 +43,7 @@ def confusion_figure(confusion: ArrayLike, classes: Sequence[str], title: str) -
         axes.set_aspect("equal")
         axes.spines[:].set_visible(False)
         for (row, column), share in np.ndenumerate(shares):
-            if size <= _MOST_CLASSES:
+            if size <= _MOST_CLASSES and (share or not totals[row, 0]):
                 axes.text(
                     column + 0.5,
                     row + 0.5,

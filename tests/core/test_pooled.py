@@ -9,6 +9,7 @@ import pytest
 from core.features import FrameStore
 from core.fold import Fold
 from core.model import EmotionModel
+from core.pooled import _vectors
 from tests.core.small_checkpoints import save_whisper
 from tests.core.small_folds import interrupted, of, run, timeless
 from tests.core.small_speech import CPU, small_config, tones
@@ -86,6 +87,34 @@ def test_what_an_epoch_needs_is_there_before_the_first(encoder, speech, reads):
     assert len(built) < len(utterances)
     fold.step()
     assert reads == built
+
+
+def test_the_folds_and_seeds_of_a_row_share_what_was_pooled(encoder, speech, reads):
+    utterances, clips = speech
+    for fold, seed in ((1, 0), (2, 0), (2, 1)):
+        run(frozen(encoder, "mean").on_fold(fold, seed), utterances, clips)
+    assert reads == {utterance.name: 1 for utterance in utterances}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"method": "max"},
+        {"method": "mean", "encoder": {"normalise": True}},
+        {"method": "mean", "encoder": {"layer": 1}},
+        {"method": "mean", "audio": {"trim_db": 35}},
+        {"method": "mean", "training": {"threads": 2}},
+        {"method": "mean", "training": {"precision": "bfloat16"}},
+    ],
+    ids=str,
+)
+def test_vectors_made_otherwise_are_made_anew(encoder, speech, reads, other):
+    run(frozen(encoder, "mean", training={"threads": 1}), *speech)
+    config = frozen(encoder, **other)
+    after_another = run(config, *speech)
+    assert set(reads.values()) == {2}
+    _vectors.cache_clear()
+    assert timeless(after_another) == timeless(run(config, *speech))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from ablation.aggregate import Summary
 from ablation.columns import setting_text
 from ablation.figures.canvas import save
-from ablation.figures.confusion import confusion_figure
+from ablation.figures.confusion import ConfusionPicture
 from ablation.grid import Grid, Trial
 from ablation.scores import FoldScore
 from ablation.tables import DEMO, ORACLE, columns, escape, markdown_table, notes
@@ -163,13 +163,22 @@ def profile_of(result: FoldResult) -> str:
     return json.dumps({"utterances": result.utterances, **counts})
 
 
-def write_artifacts(result: FoldResult, folder: Path) -> None:
-    """Write `confusion.json`, `confusion.png`, `config.json` and `predictions.csv`."""
+def picture_title(result: FoldResult) -> str:
+    """What stands above a fold's confusions."""
+    return f"{result.config.corpus.name}, fold {result.config.fold}"
+
+
+def write_artifacts(result: FoldResult, folder: Path, picture: ConfusionPicture) -> None:
+    """Write `confusion.json`, `confusion.png`, `config.json` and `predictions.csv`.
+
+    Args:
+        picture: Of the result's classes, laid out for its title.
+    """
     scores = result.scores()
     confusion = {"classes": result.classes, "counts": scores.confusion.tolist()}
     (folder / "confusion.json").write_text(json.dumps(confusion, indent=1))
-    title = f"{result.config.corpus.name}, fold {result.config.fold}"
-    save(confusion_figure(scores.confusion, result.classes, title), folder / "confusion.png")
+    figure = picture.show(scores.confusion, picture_title(result))
+    save(figure, folder / "confusion.png")
     (folder / "config.json").write_text(json.dumps(result.config.to_dict(), indent=1))
     _write_predictions(result, folder / "predictions.csv")
 

@@ -30,6 +30,7 @@ from ablation import logged
 from ablation.aggregate import Summary
 from ablation.experiments import experiment_of, finished_folds, make_database, runs_in
 from ablation.figures.canvas import SUFFIXES as PICTURES
+from ablation.figures.confusion import ConfusionPicture
 from ablation.grid import Grid, Trial
 from ablation.lineage import data_set_of
 from ablation.provenance import Provenance
@@ -63,6 +64,7 @@ class Tracker:
         self._logged: dict[str, dict[int, EpochMetrics]] = {}  # of these, what has arrived
         self._stale: dict[tuple[str, str], list[str]] = {}  # finished runs that a new one replaces
         self._tried: set[_Identity] = set()  # runs asked for, whether or not the answer arrived
+        self._pictures: dict[tuple[str, ...], ConfusionPicture] = {}  # one a corpus
         self._told: dict[tuple[str, str, float], int] = {}  # when a row's mean was first told, ms
 
     def finished(self) -> dict[tuple[str, str], int]:
@@ -234,8 +236,11 @@ class Tracker:
         return self._groups[key]
 
     def _artifacts(self, run: str, result: FoldResult) -> None:
+        classes = result.classes
+        if classes not in self._pictures:
+            self._pictures[classes] = ConfusionPicture(classes, logged.picture_title(result))
         with tempfile.TemporaryDirectory() as scratch:
-            logged.write_artifacts(result, Path(scratch))
+            logged.write_artifacts(result, Path(scratch), self._pictures[classes])
             self._client.log_artifacts(run, scratch)
 
 

@@ -3,6 +3,7 @@
 Tune schedules and retries; what is finished is decided by the archive, not by Tune's own state.
 """
 
+import gc
 import json
 import os
 import time
@@ -130,6 +131,7 @@ class FoldTrainable(tune.Trainable):
             corpus = self._corpora[self._config.corpus.name]
             self._started = time.perf_counter()
             free_memory()  # of the fold before, and of one that took too much
+            gc.freeze()  # all that is left are libraries: the next search need not go through them
             self._fold = self._open(corpus)
             report["remarks"] = self._fold.resume(folder)
             self._resumed = len(self._fold.history)

@@ -1,9 +1,9 @@
 """A vector for each utterance in the place of a frozen encoder's frames, made once a row.
 
 Where neither the reading of stored frames nor their aggregation has weights or draws, and no loss
-reads frames, each epoch would pool the same frames to the same vectors again, and so would the next
-fold. Bit for bit the same: an utterance's vector depends neither on its companions in a batch nor on
-padding.
+reads frames, each epoch would pool the same frames to the same vectors again, and so would the
+row's next fold. Bit for bit the same: an utterance's vector depends neither on its companions in a
+batch nor on padding.
 """
 
 from collections.abc import Hashable, Iterable

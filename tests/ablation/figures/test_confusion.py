@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from ablation.figures.canvas import COLUMN_INCHES, SMALL, save
-from ablation.figures.confusion import confusion_figure
+from ablation.figures.confusion import ConfusionPicture, confusion_figure
 
 CLASSES = ("angry", "happy", "sad")
 COUNTS = ((9, 1, 0), (30, 60, 30), (0, 0, 0))
 
 
 def texts_of(figure) -> list[str]:
-    return [text.get_text() for text in figure.axes[0].texts]
+    return [text.get_text() for text in figure.axes[0].texts if text.get_text()]
 
 
 def test_cells_hold_the_share_of_their_row_and_the_count_or_nothing():
@@ -80,6 +80,17 @@ def test_eight_classes_fit_their_cells_at_column_width():
         assert box.height < cell
     boxes = [label.get_tightbbox() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
     assert all(box.x0 >= 0 and box.y0 >= 0 for box in boxes)
+
+
+def test_a_picture_of_one_matrix_after_another_is_as_each_of_its_own(tmp_path):
+    wide = ((0, 5, 0), (1, 0, 0), (0, 0, 0))
+    picture = ConfusionPicture(CLASSES, "savee, fold 1")
+    for number, counts in enumerate((COUNTS, wide, COUNTS)):
+        title = f"savee, fold {number}"
+        reused, own = tmp_path / f"{number}.png", tmp_path / f"own-{number}.png"
+        save(picture.show(counts, title), reused)
+        save(confusion_figure(counts, CLASSES, title), own)
+        assert reused.read_bytes() == own.read_bytes()
 
 
 @pytest.mark.parametrize("counts", [((1, 2), (3, 4)), ((1, 2, 3),), (), (1, 2, 3)])

@@ -1,37 +1,17 @@
 """Kills parts of a running study at random moments, starts it again, and looks at what is left."""
 
-import json
 import os
 import random
-import re
 import signal
-import sqlite3
-import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from statistics import median
-from typing import Any
 
-from tests.sessions import Session, environment_of, scratch_folder, title, waited
+from tests.damage import tracked
+from tests.sessions import Session, scratch_folder, title, waited
+from tests.small_study import FOLDS, STOPPED, Pace, Study
 
-ROOT = Path(__file__).resolve().parents[1]
-NAME = "chaos"
-GRID = f"""
-name: {NAME}
-title: A study under fire
-corpora: [savee]
-record_oracle: true
-rows:
-  - {{name: plain, mixup.method: none, pooling.method: mean, losses.terms: [kl]}}
-  - {{name: full, training.batch_size: 24}}
-"""
-FOLDS = 8  # two rows of four
-SETTINGS = ("encoder.name=logmel-small", "audio.crop_s=1.0")  # as little work as there can be
 GONE_S = 180.0  # Ray's helpers outlive a killed driver by a minute
 KILLED_OVER = 0.5  # of the epochs that are left: the other kills are spread over so many
 OWN_ENDS = 5  # how often the study may end by itself before it is given up
@@ -46,107 +26,6 @@ SHARES = {
     "SIGINT": 0.03,
     "SIGTERM": 0.03,
 }
-
-FOLD = "folds/[0-9a-f]{12}"
-FINISHED = (
-    r"mlflow\.db|[\w.-]+\.lock|store/\.lock|(store|demo|artifacts)/[^.].*"
-    rf"|{FOLD}/(result|cost)\.json"
-)
-STOPPED = rf"{FINISHED}|{FOLD}/checkpoints/epoch-[0-9]{{4}}\.safetensors"
-
-
-@dataclass(frozen=True)
-class Study:
-    """Where the files of one study lie, and how it is started."""
-
-    folder: Path
-    epochs: int
-
-    @property
-    def runs(self) -> Path:
-        return self.folder / "runs"
-
-    @property
-    def results(self) -> Path:
-        return self.folder / "reports" / f"{NAME}-demo" / "results.json"
-
-    def start(self, scratch: Path, *options: str) -> Session:
-        """Start the runner; what it and Ray need beside its results goes to `scratch`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        grid = self.folder / f"{NAME}.yaml"
-        grid.write_text(GRID, encoding="utf-8")
-        places = ["--runs", str(self.runs), "--reports", str(self.folder / "reports")]
-        settings = ["--set", f"training.epochs={self.epochs}", *SETTINGS]
-        words = [str(ROOT / "runner.py"), str(grid), "--demo", *places, *settings, *options]
-        log = self.folder / f"start-{len(list(self.folder.glob('start-*.log'))) + 1:03}.log"
-        return Session([sys.executable, *words], environment_of(scratch), log)
-
-    def figures(self) -> dict[str, Any]:
-        """What the report holds, but for the commit: someone may be at work on the checkout."""
-        document = json.loads(self.results.read_text(encoding="utf-8"))
-        return {key: value for key, value in document.items() if key != "git_commit"}
-
-    def histories(self) -> dict[str, list[dict[str, Any]]]:
-        """The epochs of each archived fold, by run id."""
-        return {
-            path.parent.name: json.loads(path.read_bytes())["history"]
-            for path in self.runs.glob("folds/*/result.json")
-        }
-
-    def events(self) -> set[tuple[str, str, int]]:
-        """The checkpoints and results there are: run id, name, when it was written.
-
-        Each is the end of one epoch, the result that of the last.
-        """
-        found = set()
-        for pattern in ("folds/*/checkpoints/epoch-*", "folds/*/result.json"):
-            for path in self.runs.glob(pattern):
-                with suppress(FileNotFoundError):
-                    run_id = path.relative_to(self.runs).parts[1]
-                    found.add((run_id, path.name, path.stat().st_mtime_ns))
-        return found
-
-    def progress(self) -> dict[str, int]:
-        """After which epoch each fold is that has ended one, by run id."""
-        names = sorted((run_id, name) for run_id, name, _ in self.events())  # results come last
-        return {
-            run_id: self.epochs if name == "result.json" else int(name[6:10])
-            for run_id, name in names
-        }
-
-    def strays(self, expected: str) -> list[str]:
-        """The files of the runs folder whose path there is none that is expected."""
-        files = (path for path in self.runs.rglob("*") if not path.is_dir())
-        names = sorted(path.relative_to(self.runs).as_posix() for path in files)
-        return [name for name in names if not re.fullmatch(expected, name)]
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast an undisturbed run was: what random moments are measured in."""
-
-    start_s: float  # up to the end of the first epoch
-    epoch_s: float
-    wall_s: float
-
-
-def run_undisturbed(study: Study) -> Pace:
-    """Train a study to its end.
-
-    Raises:
-        RuntimeError: it failed.
-    """
-    with scratch_folder() as scratch:
-        began, session = time.monotonic(), study.start(scratch)
-        try:
-            waited(lambda: study.events() or session.status is not None)
-            start_s = time.monotonic() - began
-            if not waited(lambda: session.status is not None) or session.status:
-                raise RuntimeError(f"an undisturbed run must end with 0:\n{session.output}")
-        finally:
-            session.end()
-    seconds = [epoch["seconds"] for history in study.histories().values() for epoch in history]
-    return Pace(start_s, median(seconds), time.monotonic() - began)
 
 
 class Watcher(threading.Thread):
@@ -368,88 +247,3 @@ def described(kill: Kill) -> str:
     if kill.status is None:
         return line
     return f"{line}; the driver ended with {kill.status} after {kill.took_s:.1f} s"
-
-
-@dataclass(frozen=True)
-class TrackedFold:
-    """A fold's run in MLflow's database: how often each metric stands at each step."""
-
-    row: str
-    run_id: str
-    status: str
-    values: Counter[tuple[str, int]]
-
-
-def tracked(study: Study) -> list[TrackedFold]:
-    """The runs of folds that MLflow has not in its bin; read without MLflow, for a second view."""
-    database = study.runs / "mlflow.db"
-    if not database.exists():
-        return []
-    with closing(sqlite3.connect(database, timeout=60)) as connection:
-        tags: dict[str, dict[str, str]] = {}
-        for name, key, value in connection.execute("select run_uuid, key, value from tags"):
-            tags.setdefault(name, {})[key] = value
-        runs = connection.execute(
-            "select run_uuid, status from runs where lifecycle_stage = 'active'"
-        ).fetchall()
-        values: dict[str, Counter[tuple[str, int]]] = {name: Counter() for name, _ in runs}
-        for name, key, step in connection.execute("select run_uuid, key, step from metrics"):
-            if name in values:
-                values[name][key, step] += 1
-    return [
-        TrackedFold(tags[name]["row"], tags[name]["run_id"], status, values[name])
-        for name, status in runs
-        if tags.get(name, {}).get("level") == "fold"
-    ]
-
-
-@dataclass(frozen=True)
-class Damage:
-    """What a disturbed study lacks, has twice or has otherwise than the undisturbed one."""
-
-    lost: list[str]
-    doubled: list[str]
-    other: list[str]
-
-    def __bool__(self) -> bool:
-        return bool(self.lost or self.doubled or self.other)
-
-
-def damage(study: Study, undisturbed: Study) -> Damage:
-    """Compare a study that has finished with the same one that nothing happened to."""
-    wanted = {
-        (row["row"], fold["run_id"])
-        for row in undisturbed.figures()["rows"]
-        for fold in row["folds"]
-    }
-    runs = tracked(study)
-    counts = Counter((run.row, run.run_id) for run in runs)
-    histories, epochs = study.histories(), list(range(1, study.epochs + 1))
-    lost = [f"{run_id} ({row}) in MLflow" for row, run_id in sorted(wanted - counts.keys())]
-    lost += [f"{run_id} on the disk" for _, run_id in sorted(wanted) if run_id not in histories]
-    doubled = [f"{name}: {times} runs in MLflow" for name, times in counts.items() if times > 1]
-    other = [f"figure {place}" for place in differences(study.figures(), undisturbed.figures())]
-    other += [f"file {name}" for name in study.strays(FINISHED)]
-    other += [f"{name} is of no wanted fold" for name in counts.keys() - wanted]
-    for run_id, history in histories.items():
-        if [epoch["epoch"] for epoch in history] != epochs:
-            other.append(f"{run_id} on the disk has other epochs than 1 to {study.epochs}")
-    for run in runs:
-        if run.status != "FINISHED":
-            other.append(f"{run.run_id} is {run.status} in MLflow")
-        if sorted(step for key, step in run.values if key == "loss_total") != epochs:
-            lost.append(f"{run.run_id}: epochs in MLflow")
-        doubled += [f"{run.run_id}: {key}" for key, times in run.values.items() if times > 1]
-    return Damage(lost, doubled, other)
-
-
-def differences(found: Any, wanted: Any, place: str = "") -> Iterator[str]:
-    """The places where two JSON documents differ, with both values."""
-    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
-        for key in found:
-            yield from differences(found[key], wanted[key], f"{place}.{key}")
-    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
-        for number, pair in enumerate(zip(found, wanted, strict=True)):
-            yield from differences(*pair, f"{place}[{number}]")
-    elif found != wanted:
-        yield f"{place}: {found}, undisturbed {wanted}"

@@ -15,18 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.chaos import (  # noqa: E402
-    FOLDS,
-    SHARES,
-    Chaos,
-    Damage,
-    Kill,
-    Study,
-    damage,
-    described,
-    planned,
-    run_undisturbed,
-)
+from tests.chaos import SHARES, Chaos, Kill, described, planned  # noqa: E402
+from tests.damage import Damage, damage  # noqa: E402
+from tests.small_study import FOLDS, Study, run_undisturbed  # noqa: E402
 
 EPOCHS_PER_KILL = 10  # O: of all folds together, so that the study does not end before the kills
 

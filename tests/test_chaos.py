@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.chaos import FOLDS, SHARES, Chaos, Study, damage, planned, run_undisturbed
+from tests.chaos import SHARES, Chaos, planned
+from tests.damage import damage
+from tests.small_study import FOLDS, Study, run_undisturbed
 
 KILLS, SEED, EPOCHS = 30, 1, 36
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import FOLDS, Study, damage, run_undisturbed
+from tests.damage import damage
 from tests.nodes import cluster_of
 from tests.sessions import Session, waited
+from tests.small_study import FOLDS, Study, run_undisturbed
 
 EPOCHS = 20
 

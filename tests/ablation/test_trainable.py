@@ -1,6 +1,8 @@
 import errno
+import gc
 import json
 import os
+import weakref
 from pathlib import Path
 from typing import ClassVar
 
@@ -99,6 +101,23 @@ def test_a_checkpoint_follows_every_so_many_epochs_but_the_last(trainable, fold,
     assert fold.made[0].saved == [2]
     assert Archive(tmp_path).holds(RUN)
     assert trainable.step() == {"done": True}  # as often as Tune may ask
+
+
+def test_a_fold_in_cycles_is_gone_when_the_next_is_built_and_libraries_are_not_searched(
+    trainable, fold
+):
+    gc.unfreeze()
+    trainable.step()
+    made = fold.made.pop()
+    made.itself = made
+    gone = weakref.ref(made)
+    del made
+    trainable.reset_config({"run_id": RUN})
+    assert gone() is not None
+    trainable.step()
+    assert gone() is None
+    assert gc.get_freeze_count() > 100_000
+    gc.unfreeze()
 
 
 def test_a_fold_that_goes_on_says_from_where(trainable, fold):

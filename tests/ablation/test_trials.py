@@ -61,7 +61,7 @@ def test_the_room_of_a_lost_process_is_kept_for_its_successor(follower, event):
     controller = SimpleNamespace(get_trials=lambda: waiting)
     assert follower.turns.choose_trial_to_run(controller) is waiting[0]
     getattr(follower, event)(0, [], tune_trial())
-    assert follower.turns.choose_trial_to_run(controller) is waiting[2]
+    assert follower.turns.choose_trial_to_run(controller) is waiting[1]
     follower.on_trial_start(0, [], tune_trial(OTHER))
     assert follower.turns.choose_trial_to_run(controller) is waiting[0]
     follower.on_trial_complete(0, [], tune_trial(OTHER))

@@ -1,6 +1,7 @@
 """How busy a cluster's GPUs are kept: thousands of trials that sleep, with faults among them.
 
     python tests/benchmarks/bench_schedule.py                            # 5 000 trials, ten minutes
+    python tests/benchmarks/bench_schedule.py --epoch-s 6                # of 12 s; twenty minutes
     python tests/benchmarks/bench_schedule.py --trials 200 --gpus 8 --nodes 2 --epoch-s 1
 
 Nodes of Ray on this machine hold logical GPUs, and `ablation.trials.run_trials` schedules as in any

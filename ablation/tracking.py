@@ -64,7 +64,7 @@ class Tracker:
         self._logged: dict[str, dict[int, EpochMetrics]] = {}  # of these, what has arrived
         self._stale: dict[tuple[str, str], list[str]] = {}  # finished runs that a new one replaces
         self._tried: set[_Identity] = set()  # runs asked for, whether or not the answer arrived
-        self._pictures: dict[tuple[str, ...], ConfusionPicture] = {}  # one a corpus
+        self._pictures: dict[str, ConfusionPicture] = {}  # of confusions, by corpus
         self._told: dict[tuple[str, str, float], int] = {}  # when a row's mean was first told, ms
 
     def finished(self) -> dict[tuple[str, str], int]:
@@ -236,11 +236,12 @@ class Tracker:
         return self._groups[key]
 
     def _artifacts(self, run: str, result: FoldResult) -> None:
-        classes = result.classes
-        if classes not in self._pictures:
-            self._pictures[classes] = ConfusionPicture(classes, logged.picture_title(result))
+        corpus = result.config.corpus.name
+        if corpus not in self._pictures:
+            title = logged.picture_title(result)
+            self._pictures[corpus] = ConfusionPicture(result.classes, title)
         with tempfile.TemporaryDirectory() as scratch:
-            logged.write_artifacts(result, Path(scratch), self._pictures[classes])
+            logged.write_artifacts(result, Path(scratch), self._pictures[corpus])
             self._client.log_artifacts(run, scratch)
 
 

@@ -29,7 +29,11 @@ class ConfusionPicture:
         Args:
             classes: Names in the order of the rows.
             title: Above the picture; "" for none.
+        Raises:
+            ValueError: there are no classes.
         """
+        if not classes:
+            raise ValueError("confusion must be square over one class or more, got none")
         self._size = size = len(classes)
         with drawing(COLUMN_INCHES) as self._figure:
             axes = self._figure.add_subplot()
@@ -101,13 +105,7 @@ class ConfusionPicture:
 
 
 def confusion_figure(confusion: ArrayLike, classes: Sequence[str], title: str) -> "Figure":
-    """A figure of its own for one matrix, as `ConfusionPicture` has it.
-
-    Raises:
-        ValueError: the matrix is not square over the classes.
-    """
-    if not classes:
-        raise ValueError("confusion must be of classes, got none")
+    """A figure of its own for one matrix; raises as `ConfusionPicture` does."""
     return ConfusionPicture(classes, title).show(confusion, title)
 
 

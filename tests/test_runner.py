@@ -2,17 +2,12 @@
 
 import io
 import json
-import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
-import psutil
 import pytest
 
 import runner
@@ -22,7 +17,6 @@ from ablation.doctor.torch_probe import TorchFacts
 ROOT = Path(__file__).parents[1]
 TABLE_3 = str(ROOT / "grids" / "table3.yaml")
 SEE_HELP = "\nSee: python runner.py --help"
-HEAVY = ("torch", "ray", "mlflow", "transformers", "sklearn", "numpy", "rich.console")
 
 
 @pytest.fixture(autouse=True)
@@ -506,39 +500,6 @@ def test_a_terminal_without_ticks_gets_a_plan_all_the_same(monkeypatch, tmp_path
     assert "75 folds" in ascii_only.read()
 
 
-def run_python(code: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=os.environ | {"RUNS": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
-def test_a_plan_imports_neither_torch_nor_ray_nor_mlflow(tmp_path, form):
-    code = (
-        "import os, sys, runner\n"
-        f"status = runner.main([{TABLE_3!r}, '--plan', *{form}, '--runs', os.environ['RUNS']])\n"
-        f"print([name for name in {HEAVY} if name in sys.modules], status)"
-    )
-    ended = run_python(code, tmp_path)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.splitlines()[-1] == "[] 0"
-
-
-def test_help_imports_no_yaml_either(tmp_path):
-    code = (
-        "import sys, runner\n"
-        "try:\n    runner.main(['--help'])\nexcept SystemExit:\n"
-        f"    print([name for name in {(*HEAVY, 'yaml', 'rich')} if name in sys.modules])"
-    )
-    ended = run_python(code, tmp_path)
-    assert ended.stdout.splitlines()[-1] == "[]", ended.stderr
-
-
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     words = [sys.executable, "runner.py", TABLE_3, "--plan", "--runs", str(tmp_path)]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -548,42 +509,3 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     errors = process.stderr.read()
     process.stderr.close()
     assert (process.wait(60), errors) == (0, b"")
-
-
-def test_the_ui_is_served_on_loopback_and_tells_no_process_list_its_database(tmp_path):
-    """The address of a database may hold a password, and every user can read a command line."""
-    (tmp_path / "mlflow.db").touch()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [sys.executable, "runner.py", "ui", "--runs", str(tmp_path), "--port", str(port)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
-        family = [psutil.Process(server.pid)]
-        try:
-            deadline = time.monotonic() + 120
-            while not is_healthy(port):
-                assert server.poll() is None, server.stdout.read().decode()
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-            family += family[0].children(recursive=True)
-            lines = [" ".join(process.cmdline()) for process in family]
-            listening = {
-                connection.laddr.ip
-                for process in family
-                for connection in process.net_connections("inet")
-                if connection.status == psutil.CONN_LISTEN
-            }
-        finally:
-            for process in reversed(family):
-                process.terminate()
-    assert not [line for line in lines if "sqlite" in line]
-    assert listening == {"127.0.0.1"}
-    assert (tmp_path / "mlflow.db").stat().st_size > 0  # it is the one that is served
-
-
-def is_healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False

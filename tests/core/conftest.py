@@ -1,6 +1,7 @@
 """Fixtures of tests that train."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -45,3 +46,32 @@ def dropout(monkeypatch: pytest.MonkeyPatch) -> None:
             return super().forward(dropped, waveform_lengths, *masks)
 
     monkeypatch.setattr(core.trainer, "EmotionModel", WithDropout)
+
+
+@dataclass
+class Step:
+    rate: float
+    betas: tuple[float, float]
+    epsilon: float
+    weight_decay: float
+    parameters: list[Tensor]
+    gradients: list[Tensor | None]
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
+    """Note what each optimiser would do with which parameters, and do nothing."""
+    noted: list[Step] = []
+
+    def step(self: torch.optim.Adam, closure: None = None) -> None:
+        (group,) = self.param_groups
+        noted.append(
+            Step(
+                *(group[key] for key in ("lr", "betas", "eps", "weight_decay")),
+                list(group["params"]),
+                [None if item.grad is None else item.grad.clone() for item in group["params"]],
+            )
+        )
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    return noted

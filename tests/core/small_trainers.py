@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from core.batches import Batch, Batcher, derived_generator
 from core.clips import Clips
 from core.config import RunConfig
 from core.corpora.utterance import Utterance
 from core.trainer import Trainer
 from tests.core.small_speech import CLASSES, CPU, tones
+
+UNMIXED = {"method": "none"}
 
 
 def make_trainer(
@@ -37,3 +42,11 @@ def training_batches(config: RunConfig, epochs: int = 1) -> list[list[Batch]]:
     )
     batcher = make_batcher(config)
     return [list(batcher.shuffled(config.mixup, order, mixing)) for _ in range(epochs)]
+
+
+def copy_of(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

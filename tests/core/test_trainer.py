@@ -17,22 +17,19 @@ from core.clips import Clips
 from core.config import RunConfig
 from core.model import EmotionModel
 from core.result import EpochMetrics, Prediction
-from core.standardising import Standardiser
 from core.trainer import Trainer
 from tests.core import reference
 from tests.core.small_speech import CLASSES, CPU, small_config, tones
-from tests.core.small_trainers import make_batcher, make_trainer, training_batches
+from tests.core.small_trainers import (
+    UNMIXED,
+    copy_of,
+    make_batcher,
+    make_trainer,
+    same,
+    training_batches,
+)
 
 TERMS = ("kl", "center", "focal", "supcon")
-UNMIXED = {"method": "none"}
-
-
-def copy_of(module: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @dataclass
@@ -72,103 +69,6 @@ def terms_by_hand(trainer: Trainer, batch: Batch) -> dict[str, float]:
             constants.normalise_frames,
         ),
     }
-
-
-@dataclass
-class Step:
-    rate: float
-    betas: tuple[float, float]
-    epsilon: float
-    weight_decay: float
-    parameters: list[Tensor]
-    gradients: list[Tensor | None]
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
-    """Note what each optimiser would do with which parameters, and do nothing."""
-    noted: list[Step] = []
-
-    def step(self: torch.optim.Adam, closure: None = None) -> None:
-        (group,) = self.param_groups
-        noted.append(
-            Step(
-                *(group[key] for key in ("lr", "betas", "eps", "weight_decay")),
-                list(group["params"]),
-                [None if item.grad is None else item.grad.clone() for item in group["params"]],
-            )
-        )
-
-    monkeypatch.setattr(torch.optim.Adam, "step", step)
-    return noted
-
-
-@pytest.mark.parametrize(
-    ("training", "expected"),
-    [
-        (
-            {"epochs": 22},  # 7/8 an epoch, 7^19 / 8^19 from the 20th epoch on
-            {1: 1e-4, 2: 8.75e-5, 3: 7.65625e-5, 19: 9.03951e-6, 20: 7.90957e-6}
-            | {21: 7.90957e-6, 22: 7.90957e-6},
-        ),
-        (
-            {"epochs": 5, "decay": 0.5, "decay_epochs": 3, "learning_rate": 4e-4}
-            | {"center_learning_rate": 2e-2},
-            {1: 4e-4, 2: 2e-4, 3: 1e-4, 4: 1e-4, 5: 1e-4},
-        ),
-    ],
-)
-def test_both_learning_rates_fall_each_epoch_until_the_last_of_the_decay(steps, training, expected):
-    config = small_config(training=training, losses={"terms": ["kl"]}, mixup=UNMIXED)
-    utterances, _ = tones()
-    trainer = make_trainer(config, utterances[:4])  # one step an epoch
-    metrics = [trainer.train_epoch() for _ in range(config.training.epochs)]
-    logged = {epoch.epoch: epoch.learning_rate for epoch in metrics}
-    used = dict(enumerate((step.rate for step in steps[::2]), 1))
-    centers = dict(enumerate((step.rate for step in steps[1::2]), 1))
-    assert len(logged) == len(used) == len(centers) == config.training.epochs
-    assert logged == used
-    for epoch, rate in expected.items():
-        assert used[epoch] == pytest.approx(rate, rel=1e-5)
-        assert centers[epoch] == pytest.approx(50 * rate, rel=1e-5)  # 5e-3 is 50 times 1e-4
-    assert trainer.finished
-
-
-def test_adam_has_the_baselines_constants(steps):
-    make_trainer(small_config()).train_epoch()
-    assert {(step.betas, step.epsilon, step.weight_decay) for step in steps} == {
-        ((0.9, 0.98), 1e-9, 0)
-    }
-    other = {"beta1": 0.5, "beta2": 0.75, "epsilon": 1e-3}
-    steps.clear()
-    make_trainer(small_config(training=other)).train_epoch()
-    assert {(step.betas, step.epsilon) for step in steps} == {((0.5, 0.75), 1e-3)}
-
-
-@pytest.mark.parametrize("trained", ["all", "frozen"])
-def test_the_two_optimisers_share_no_parameter_and_miss_none(steps, trained):
-    trainer = make_trainer(small_config(encoder={"train": trained}))
-    trainer.train_epoch()
-    model, centers = ({id(item) for item in step.parameters} for step in steps[:2])
-    assert centers == {id(trainer.centers)}
-    assert model == {id(item) for item in trainer.model.parameters() if item.requires_grad}
-    assert not model & centers
-    assert len(steps) == 2 * 4  # each takes one step for each of the four batches
-
-
-def test_the_first_step_is_one_learning_rate_long():
-    """Adam's first step is the rate times the sign of the gradient, whatever the loss weighs."""
-    utterances, _ = tones()
-    two_classes = [item for item in utterances if item.label in ("angry", "sad")][:4]
-    config = small_config(losses={"terms": ["kl", "center"], "weighting": "fixed"}, mixup=UNMIXED)
-    trainer = make_trainer(config, two_classes)
-    centers, bias = trainer.centers.detach().clone(), trainer.model.project.bias.detach().clone()
-    trainer.train_epoch()
-    moved = (trainer.centers.detach() - centers).abs()
-    assert torch.allclose(moved[[0, 2]], torch.tensor(5e-3), atol=1e-5)
-    assert (moved[[1, 3]] == 0).all()  # no happy or neutral utterance was seen
-    moved = (trainer.model.project.bias.detach() - bias).abs()
-    assert torch.allclose(moved, torch.tensor(1e-4), atol=1e-6)
 
 
 def test_each_step_follows_the_gradient_of_its_own_batch_alone(steps):
@@ -406,34 +306,6 @@ def test_an_utterance_is_scored_by_the_mean_of_its_logits_at_every_speed():
                 logits.append(trainer.model(waveform, lengths).logits[0].double())
         expected = (sum(logits) / 3).softmax(0)
         np.testing.assert_allclose(item.probabilities, expected.numpy(), atol=1e-5)
-
-
-def test_a_standardiser_is_fitted_to_the_training_set_and_left_alone():
-    config = small_config(pooling={"method": "statistics", "standardise": True}, mixup=UNMIXED)
-    trainer = make_trainer(config)
-    standardiser = trainer.model.standardiser
-    batches = list(trainer._train.in_order())
-    with torch.no_grad():
-        vectors = torch.cat([trainer.model.pool(b.inputs, b.lengths)[0] for b in batches])
-    expected = vectors.double().numpy()
-    np.testing.assert_allclose(standardiser.mean, expected.mean(0), atol=1e-5)
-    np.testing.assert_allclose(standardiser.deviation, expected.std(0), rtol=1e-4)
-    before = copy_of(standardiser)
-    trainer.train_epoch()
-    assert same(before, copy_of(standardiser))
-    standardised = standardiser(vectors).double()
-    torch.testing.assert_close(
-        standardised.mean(0), torch.zeros(vectors.shape[1]).double(), atol=1e-4, rtol=0
-    )
-    torch.testing.assert_close(
-        standardised.std(0, correction=0), torch.ones(vectors.shape[1]).double(), atol=1e-3, rtol=0
-    )
-
-
-def test_a_feature_that_never_moves_is_not_blown_up():
-    standardiser = Standardiser(2)
-    standardiser.fit(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
-    assert standardiser(torch.tensor([[3.0, 5.5]])).tolist() == [[1.0, 0.5]]
 
 
 def test_training_trains_and_judging_judges(monkeypatch):

@@ -98,7 +98,7 @@ RUN_IN = {
         "ablation/stress/test_verb.py::test_clean_figures_are_the_archive_s_and_noise_has_its_own"
     ),
     "ui": (
-        "test_runner.py::test_the_ui_is_served_on_loopback_and_tells_no_process_list_its_database"
+        "ablation/test_browse.py::test_the_ui_is_served_on_loopback_and_tells_no_process_list_its_database"
     ),
 }
 DIFF = re.search(r"```diff\n(.*?)```", README, re.DOTALL)[1]

@@ -23,6 +23,8 @@ def demo_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     alone are still different experiments. They start from no weights that LoRA could add to.
     """
     name = settings.get("encoder.name", "wavlm-large")
+    if name == "logmel":  # has no weights to go without
+        return TRAINING
     # The smaller one stays itself: a search's chosen grid names what the demo made of a row.
     is_hubert = isinstance(name, str) and name.startswith(("hubert", "logmel-small"))
     return {

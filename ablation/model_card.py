@@ -9,7 +9,7 @@ from ablation.columns import MIXUP
 from ablation.kept_models import honest_ua
 from core.config import RunConfig
 from core.corpora.catalog import CORPORA
-from core.encoder_catalog import ENCODERS, is_pretrained
+from core.encoder_catalog import ENCODERS, is_drawn, is_pretrained
 from core.identity import run_id
 from core.result import FoldResult
 
@@ -85,8 +85,8 @@ WHISPER_NOTE = """
 (There, Whisper hears 30 s, silence included; here, the recording alone, which changes its frames a
 little.)"""
 OWN = """\
-The encoder is a small one of ser-ablation's own; `model.safetensors` and `head.safetensors` hold
-plain tensors."""
+The encoder is one of ser-ablation's own; `model.safetensors` and `head.safetensors` hold plain
+tensors."""
 
 
 def card_of(result: FoldResult, archive: Archive) -> str:
@@ -126,7 +126,7 @@ def _encoder_line(config: RunConfig) -> str:
         "transformer": "its transformer trained",
         "frozen": "frozen",
     }
-    how = trained[encoder.train] if is_pretrained(encoder.name) else "trained from scratch"
+    how = "trained from scratch" if is_drawn(encoder.name) else trained[encoder.train]
     return f"{name}, {layer}, {how}"
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from core.classifiers import ClassifierConfig, settled
 from core.contradictions import contradictions
 from core.corpora.catalog import CORPORA
-from core.encoder_catalog import is_pretrained
+from core.encoder_catalog import is_drawn
 from core.schema import ConfigError, build, flatten, nested, number
 
 RECIPE_VERSION = 3
@@ -248,7 +248,7 @@ class RunConfig:
         A mixture, noise or a mask is another one each epoch: with them a frozen encoder runs each
         time.
         """
-        frozen = self.encoder.train == "frozen" and is_pretrained(self.encoder.name)
+        frozen = self.encoder.train == "frozen" and not is_drawn(self.encoder.name)
         return frozen and self.mixup.method == "none" and not self.augment.disturbs
 
     @property

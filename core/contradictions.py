@@ -56,6 +56,9 @@ def _of_layers(encoder: "EncoderConfig") -> Iterator[Problem]:
             yield Problem(f"encoder.{key}", text, ("encoder.join_layers",))
     if (geometry := ENCODERS.get(encoder.name)) is None:
         return
+    if not geometry.layers and encoder.train != "frozen":
+        rule = f"must be 'frozen' for {encoder.name!r}, in which there is nothing to train"
+        yield Problem("encoder.train", f"{rule}, got {show(encoder.train)}", ("encoder.name",))
     for key, named in (("join_layers", joined), ("layer", () if layer is None else (layer,))):
         for one in named:
             if one > geometry.layers:

@@ -10,6 +10,7 @@ class Geometry:
     source: str  # the hub's name of the checkpoint, or "" for an encoder without weights
     layers: int
     features: int
+    frames_per_s: int = 50
 
 
 ENCODERS: dict[str, Geometry] = {
@@ -24,11 +25,18 @@ ENCODERS: dict[str, Geometry] = {
     "whisper-base": Geometry(source="openai/whisper-base", layers=6, features=512),
     "whisper-small": Geometry(source="openai/whisper-small", layers=12, features=768),
     # O: trained from scratch, for the demo and for tests of the machinery.
-    "logmel-small": Geometry(source="", layers=2, features=48),
-    "logmel-base": Geometry(source="", layers=3, features=80),
+    "logmel-small": Geometry(source="", layers=2, features=48, frames_per_s=25),
+    "logmel-base": Geometry(source="", layers=3, features=80, frames_per_s=25),
+    # O: the bands themselves, which have no weights at all: what any encoder has to beat.
+    "logmel": Geometry(source="", layers=0, features=64, frames_per_s=100),
 }
 
 
 def is_pretrained(name: str) -> bool:
     """Whether an encoder of this name starts from weights."""
     return name not in ENCODERS or ENCODERS[name].source != ""
+
+
+def is_drawn(name: str) -> bool:
+    """Whether an encoder of this name starts from a random draw, another one for each seed."""
+    return not is_pretrained(name) and ENCODERS[name].layers > 0

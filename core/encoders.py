@@ -119,7 +119,8 @@ class Readout(nn.Module):
     def __init__(self, layers: tuple[int, ...], weigh: bool, normalise: bool) -> None:
         super().__init__()
         self.layers = layers
-        self.scores = nn.Parameter(torch.zeros(len(layers))) if weigh else None
+        weighs = weigh and len(layers) > 1  # of one, the average is itself
+        self.scores = nn.Parameter(torch.zeros(len(layers))) if weighs else None
         self.normalise = normalise
 
     def forward(self, chosen: Tensor) -> Tensor:
@@ -176,7 +177,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     `train`: `transformer` leaves the convolutional front end (of WavLM and its kin the feature
     encoder, of Whisper both convolutions) as it is and trains everything above it; `frozen` trains
     nothing. An encoder without weights has no front end worth keeping, so there `transformer`
-    trains all, and `frozen` leaves a random network.
+    trains all, and `frozen` leaves a random network; bare log-mel bands have nothing to train.
 
     Layer dropping is off, and the checkpoint's own masking (O: the paper names neither, and mixup
     is the augmentation under study; `augment` has masks for all families). Dropout is the

@@ -1,4 +1,4 @@
-"""A small encoder on log-mel frames, trained from scratch: for the demo and for tests (O).
+"""Log-mel bands, and a small encoder on them, trained from scratch: for the demo and tests (O).
 
 The level stays as it is, so that dynamics, tilt and pitch remain visible; the waveform's own
 normalisation is the caller's (`audio.normalise`).
@@ -18,16 +18,44 @@ HEADS = 4
 
 
 def build(features: int, layers: int) -> tuple[nn.Module, nn.Module]:
-    """Random weights, drawn from torch's global generator."""
+    """Random weights, drawn from torch's global generator; without layers, the bare bands."""
+    if not layers:
+        return Bands(), NoLayers()
     return FrontEnd(features), Transformer(features, layers)
 
 
+class Bands(nn.Module):
+    """The log-mel spectrogram: 100 frames a second of 64 bands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spectrogram = MelSpectrogram(BANDS)
+
+    def forward(
+        self, waveforms: Tensor, waveform_lengths: Tensor, masks: MaskDraw | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, N), zero beyond their lengths, to frames (B, M, bands) and their mask."""
+        log_power = self.spectrogram(waveforms).clamp_min(FLOOR).log10()  # (B, M, bands)
+        frame_mask = mask_up_to(count_mel_frames(waveform_lengths), log_power.shape[1])
+        frames = (log_power + 4.0) / 2.0  # about zero mean and unit variance for speech
+        frames = hide(frames, frame_mask, masks)
+        return frames.masked_fill(~frame_mask.unsqueeze(-1), 0.0), frame_mask
+
+
+class NoLayers(nn.Module):
+    """In the place of a transformer: what it is given is all that there is."""
+
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> list[Tensor]:
+        """As `Transformer`."""
+        return [frames]
+
+
 class FrontEnd(nn.Module):
-    """The log-mel spectrogram and two strided convolutions over it: 25 frames a second."""
+    """The bands and two strided convolutions over them: 25 frames a second."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.spectrogram = MelSpectrogram(BANDS)
+        self.bands = Bands()
         self.convolutions = nn.ModuleList(
             nn.Conv1d(channels, features, KERNEL_FRAMES, stride=2, padding=KERNEL_FRAMES // 2)
             for channels in (BANDS, features)
@@ -37,11 +65,8 @@ class FrontEnd(nn.Module):
         self, waveforms: Tensor, waveform_lengths: Tensor, masks: MaskDraw | None = None
     ) -> tuple[Tensor, Tensor]:
         """Waveforms (B, N), zero beyond their lengths, to frames (B, T, D) and their mask."""
-        log_power = self.spectrogram(waveforms).clamp_min(FLOOR).log10()  # (B, M, bands)
-        frame_mask = mask_up_to(count_mel_frames(waveform_lengths), log_power.shape[1])
-        frames = (log_power + 4.0) / 2.0  # about zero mean and unit variance for speech
-        frames = hide(frames, frame_mask, masks)
-        frames = frames.masked_fill(~frame_mask.unsqueeze(-1), 0.0).transpose(1, 2)  # (B, bands, M)
+        frames, frame_mask = self.bands(waveforms, waveform_lengths, masks)
+        frames = frames.transpose(1, 2)  # (B, bands, M)
         for convolution in self.convolutions:
             frame_mask = frame_mask[:, ::2]
             frames = functional.gelu(convolution(frames))

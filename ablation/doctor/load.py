@@ -12,11 +12,10 @@ from core.checkpoints import CheckpointError, geometry
 from core.config import SAMPLE_RATE_HZ, EncoderConfig, RunConfig
 from core.corpora.catalog import CORPORA
 from core.corpora.corpus import Corpus
-from core.encoder_catalog import Geometry, is_pretrained
+from core.encoder_catalog import Geometry, is_drawn, is_pretrained
 
 FLOAT_BYTES = 4  # weights, gradients, Adam's moments and the store's samples are float32
 HALF_BYTES = 2  # stored frames are float16
-FRAME_RATE_HZ = 50  # of every encoder with weights
 FILES_AT_ONCE = 3  # checkpoints of a fold: the two that are kept, and the one being written
 OVERHEAD = 1.1  # O: convolutions, embeddings and heads, on top of the transformer's layers
 MEAN_S = 4.5  # O: of an utterance; 4.6 on IEMOCAP, 3.7 on RAVDESS
@@ -97,7 +96,7 @@ def parameters(geometry: Geometry) -> float:
 
 def _checkpoint_bytes(config: RunConfig, geometry: Geometry) -> float:
     """The trained weights and their two moments; with a held-out group, the best weights too."""
-    frozen = config.encoder.train == "frozen" and is_pretrained(config.encoder.name)
+    frozen = config.encoder.train == "frozen" and not is_drawn(config.encoder.name)
     heads = 6 * geometry.features**2  # FLAM's attention and the projections
     trained = heads if frozen else parameters(geometry) + heads
     copies = 4 if config.evaluation.selection == "validation" else 3
@@ -122,7 +121,8 @@ def _frame_bytes(cells: Sequence[Cell]) -> float:
     for cell in cells:
         if cell.config.stores_frames:
             encoder, shape = cell.config.encoder, geometry(cell.config.encoder)
-            per_speed = FRAME_RATE_HZ * HALF_BYTES * shape.features * _seconds(cell.corpus)
+            per_s = shape.frames_per_s * HALF_BYTES * shape.features
+            per_speed = per_s * _seconds(cell.corpus)
             chosen = encoder.read_layers(shape.layers)
             for layer, speed in product(chosen, cell.config.heard_speeds):
                 key = cell.corpus.name, encoder.name, cell.config.audio, layer, speed

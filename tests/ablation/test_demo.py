@@ -18,6 +18,13 @@ def test_the_papers_two_encoders_become_two_of_different_size(encoder, stand_in)
     assert demo_settings({"encoder.name": encoder})["encoder.name"] == stand_in
 
 
+def test_bare_bands_stay_themselves_with_the_demo_s_schedule():
+    settings = {"encoder.name": "logmel", "encoder.train": "frozen"}
+    config = RunConfig.from_dict(settings | demo_settings(settings))
+    assert config.encoder.name == "logmel"
+    assert config.training.epochs == TRAINING["training.epochs"]
+
+
 def test_the_default_encoder_is_the_papers_wavlm():
     assert demo_settings({})["encoder.name"] == "logmel-base"
 

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/bench_trainings.py
 
-Once of a network on log-mel bands, which computes them anew for each batch, as mixing asks; once on
-the stored frames of Whisper base, frozen. Store and frames are there already. The aim is autrainer
-0.10's time for as many trainings on this corpus with its log-mel features cached: 36 s.
+On log-mel bands and on the frames of Whisper base, both stored beforehand; and of a network on
+log-mel bands, which computes them anew for each batch, as mixing asks. The aim is autrainer 0.10's
+time for as many trainings on this corpus with its log-mel features cached: 36 s.
 """
 
 import subprocess
@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.benchmarks.paired import HEADER, SHARED, Line, seconds  # noqa: E402
 
-READINGS = 3
+READINGS = 5
 GRID = """\
 name: eighteen
 corpora: [ravdess]
@@ -31,7 +31,7 @@ base:
   losses.terms: [kl]
   losses.weighting: fixed
 """
-LOG_MEL = """\
+NETWORK = """\
   encoder.name: logmel-small
   training.precision: float32
 rows:
@@ -39,17 +39,27 @@ rows:
   - {name: EAM, mixup.method: eam, pooling.method: mean}
   - {name: first frame, pooling.method: first}
 """
-STORED = f"""\
+POOLED = """\
+rows:
+  - {name: mean, pooling.method: mean}
+  - {name: deviation, pooling.method: statistics}
+  - {name: max, pooling.method: max}
+"""
+BANDS = f"""\
+  encoder.name: logmel
+  encoder.train: frozen
+  pooling.standardise: true
+  training.learning_rate: 0.003
+  training.precision: float32
+{POOLED}"""
+WHISPER = f"""\
   encoder.name: {SHARED}/models/whisper-base-encoder
   encoder.train: frozen
   encoder.layer: 3
   encoder.normalise: true
   training.learning_rate: 0.001
-rows:
-  - {{name: mean, pooling.method: mean}}
-  - {{name: deviation, pooling.method: statistics}}
-  - {{name: max, pooling.method: max}}
-"""
+{POOLED}"""
+WAYS = {"log-mel bands": BANDS, "Whisper base's frames": WHISPER, "a network on log-mel": NETWORK}
 
 
 def command(folder: Path) -> list[str]:
@@ -63,12 +73,12 @@ def lines() -> Iterator[Line]:
     """The command whole, from its start to its table."""
     if not SHARED.is_dir():
         return
-    for name, rows in (("log-mel", LOG_MEL), ("stored frames", STORED)):
+    for name, rows in WAYS.items():
         times = []
         with tempfile.TemporaryDirectory() as at:
             folder = Path(at)
             (folder / "eighteen.yaml").write_text(GRID + rows)
-            for _ in range(1 + READINGS):  # the first builds the store
+            for _ in range(1 + READINGS):  # the first builds the store, and stores the frames
                 started = time.perf_counter()
                 done = subprocess.run(command(folder), cwd=ROOT, capture_output=True, text=True)
                 times.append(time.perf_counter() - started)
@@ -79,7 +89,7 @@ def lines() -> Iterator[Line]:
             ours=seconds(median(times[1:])),
             peer="–",
             ratio=f"{min(times[1:]):.0f} to {max(times[1:]):.0f} s",
-            aim="< 36 s",
+            aim="" if rows is NETWORK else "< 36 s",
         )
 
 

@@ -18,6 +18,7 @@ SETTINGS = [
     ({"encoder": "whisper", "train": "frozen"}, "float32"),
     ({"encoder": "hubert", "train": "frozen", "weigh_layers": True, "layer": 2}, "bfloat16"),
     ({"encoder": "wav2vec2", "layer": 1, "train": "frozen", "mixup": "eam"}, "float32"),
+    ({"name": "logmel", "train": "frozen", "standardise": True}, "bfloat16"),
     ({"encoder": "whisper", "train": "frozen", "join_layers": [2, 0]}, "float32"),
     ({"encoder": "whisper", "standardise": True, "speeds": [0.9, 1.0]}, "float32"),
 ]

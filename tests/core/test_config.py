@@ -329,6 +329,15 @@ def test_a_corpus_has_its_own_default_folds(corpus, scheme):
             "encoder.lora_rank: must be 0 for 'logmel-base', which has no trained weights to add "
             "to, got 4",
         ),
+        (
+            {"encoder__name": "logmel"},
+            "encoder.train: must be 'frozen' for 'logmel', in which there is nothing to train, "
+            "got 'transformer'",
+        ),
+        (
+            {"encoder__name": "logmel", "encoder__train": "frozen", "encoder__layer": 1},
+            "encoder.layer: must lie in 0..0 for 'logmel', got 1",
+        ),
         ({"losses__terms": []}, "losses.terms: must name one or more terms once each, got ()"),
         (
             {"losses__terms": ["kl", "kl"]},
@@ -371,7 +380,8 @@ def test_an_encoder_from_a_folder_is_not_judged_before_it_is_read():
 
 def test_default_heads_suit_every_encoder():
     for name in ENCODERS:
-        assert RunConfig.from_dict({"encoder.name": name}).encoder.name == name
+        settings = {"encoder.name": name, "encoder.train": "frozen"}
+        assert RunConfig.from_dict(settings).encoder.name == name
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tests.core.small_checkpoints import noise, save_self_supervised, save_whisp
 Train = Literal["all", "transformer", "frozen"]
 KINDS = ["wavlm-group", "wavlm-layer", "hubert-group", "wav2vec2-layer", "whisper", "logmel-small"]
 PRETRAINED = KINDS[:-1]
+WITH_BANDS = [*KINDS, "logmel"]  # which have neither layers nor weights
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def build(
     return build_encoder(EncoderConfig(name=name, train=train, layer=layer, **readout))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WITH_BANDS)
 def test_more_padding_never_changes_a_real_frame(kind: str, folders: Path) -> None:
     encoder = build(folders, kind).eval()
     lengths = torch.tensor([1, 399, 400, 3217, 8000])
@@ -55,7 +56,7 @@ def test_more_padding_never_changes_a_real_frame(kind: str, folders: Path) -> No
         torch.testing.assert_close(together[row, :count], alone[0, :count], rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WITH_BANDS)
 def test_padded_frames_are_zero(kind: str, folders: Path) -> None:
     frames, frame_mask = build(folders, kind)(noise(2, 8000), torch.tensor([8000, 1500]))
     assert frames.shape[:2] == frame_mask.shape
@@ -63,7 +64,7 @@ def test_padded_frames_are_zero(kind: str, folders: Path) -> None:
     assert frames[frame_mask].any(1).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WITH_BANDS)
 def test_a_frozen_encoder_takes_no_gradient_and_always_evaluates(kind: str, folders: Path) -> None:
     encoder = build(folders, kind, "frozen")
     encoder.train()
@@ -132,7 +133,7 @@ def test_layers_above_the_chosen_one_do_not_exist(kind: str, folders: Path) -> N
     assert sizes[-1] == sum(weight.numel() for weight in whole.parameters())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WITH_BANDS)
 def test_a_layer_beyond_the_last_is_refused(kind: str, folders: Path) -> None:
     with pytest.raises(CheckpointError, match=r"encoder\.layer must lie in 0\.\.\d for .*, got 9"):
         build(folders, kind, layer=9)
@@ -182,6 +183,15 @@ def test_weighed_layers_are_at_first_the_mean_of_all(
     trained = {key for key, value in encoder.named_parameters() if value.grad is not None}
     assert trained == {"readout.scores"}
     assert encoder.readout.scores.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("kind", PRETRAINED)
+def test_the_average_over_one_layer_is_that_layer(kind: str, folders: Path) -> None:
+    batch = noise(2, 8000), torch.tensor([8000, 1500])
+    alone, _ = build(folders, kind, layer=0).eval()(*batch)
+    weighed = build(folders, kind, layer=0, weigh_layers=True).eval()
+    torch.testing.assert_close(weighed(*batch)[0], alone, rtol=0, atol=0)
+    assert weighed.readout.scores is None
 
 
 @pytest.mark.parametrize("kind", PRETRAINED)

@@ -15,6 +15,7 @@ from core.config import RunConfig
 from core.corpora.utterance import Utterance
 from core.encoders import build_encoder
 from core.features import build_frames, open_frames
+from core.spectrogram import MelSpectrogram
 from tests.core.small_checkpoints import FEATURES, LAYERS, save_self_supervised, save_whisper
 from tests.core.small_folds import interrupted, run, timeless
 from tests.core.small_speech import CPU, MemoryStore, small_config, tones
@@ -52,6 +53,18 @@ def refuse_building(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the encoder must not run again")
 
     monkeypatch.setattr(core.features, "build_encoder", never)
+
+
+def test_stored_log_mel_bands_are_the_bands(speech):
+    config = frozen("logmel")
+    frames = open_frames(config, speech[1], CPU)
+    clips = Clips(speech[1], config.audio)
+    for item in speech[0]:
+        waveform = torch.tensor(clips.read(item.name))
+        power = MelSpectrogram(64)(waveform.unsqueeze(0))[0].numpy().astype(np.float64)
+        expected = (np.log10(np.maximum(power, 1e-8)) + 4) / 2
+        assert frames.length(item.name) == -(-len(waveform) // 160)
+        np.testing.assert_allclose(frames.read(item.name), expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("family", ["whisper", "hubert", "wavlm"])
@@ -258,6 +271,17 @@ def test_a_fold_on_stored_frames_is_the_fold_on_waveforms(encoder, speech, monke
         assert one.probabilities == pytest.approx(other.probabilities, abs=5e-3)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "statistics", "flam"])
+def test_a_fold_on_stored_bands_is_the_fold_on_waveforms(speech, monkeypatch, pooling):
+    config = frozen("logmel", pooling={"method": pooling}, training={"epochs": 2})
+    stored = run(config, *speech)
+    monkeypatch.setattr(RunConfig, "stores_frames", property(lambda _: False))
+    heard = run(config, *speech)
+    for one, other in zip(stored.predictions, heard.predictions, strict=True):
+        assert one.utterance == other.utterance
+        assert one.probabilities == pytest.approx(other.probabilities, abs=5e-3)
+
+
 def test_a_fold_on_stored_frames_goes_on_from_its_snapshot(encoder, speech, tmp_path):
     config = frozen(encoder, encoder={"weigh_layers": True}, training={"epochs": 3})
     undisturbed = run(config, *speech)
@@ -273,6 +297,8 @@ def test_a_fold_on_stored_frames_goes_on_from_its_snapshot(encoder, speech, tmp_
         ({"mixup": "lam"}, False),
         ({"encoder": {"train": "transformer"}}, False),
         ({"encoder": {"name": "logmel-small"}}, False),  # drawn anew by each seed
+        ({"encoder": {"name": "logmel"}}, True),
+        ({"encoder": {"name": "logmel"}, "mixup": "eam"}, False),
     ],
     ids=str,
 )

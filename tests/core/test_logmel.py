@@ -1,4 +1,4 @@
-"""The encoder that needs no weights."""
+"""The encoders that need no weights: bare log-mel bands, and a network on them."""
 
 import math
 
@@ -9,6 +9,7 @@ from torch import nn
 from core.config import EncoderConfig
 from core.encoder_catalog import ENCODERS
 from core.encoders import Encoder, build_encoder
+from core.masking import MaskDraw
 from tests.core.small_checkpoints import noise
 
 NAMES = ["logmel-small", "logmel-base"]
@@ -32,6 +33,31 @@ def test_its_weights_come_from_the_global_seed_alone(name: str) -> None:
     frames = [build(name, seed)(*batch)[0] for seed in (1, 1, 2)]
     assert torch.equal(frames[0], frames[1])
     assert not torch.allclose(frames[0], frames[2])
+
+
+@pytest.mark.parametrize(("power_ratio", "rise"), [(1.0, 0.0), (100.0, 1.0), (1e4, 2.0)])
+def test_bare_bands_are_half_the_logarithm_of_power(power_ratio: float, rise: float) -> None:
+    encoder = build("logmel")
+    lengths = torch.tensor([32_000])
+    frames, frame_mask = encoder(noise(1, 32_000), lengths)
+    louder, _ = encoder(math.sqrt(power_ratio) * noise(1, 32_000), lengths)
+    assert frames.shape == (1, 200, 64)  # one every 10 ms
+    assert frame_mask.all()
+    torch.testing.assert_close(louder - frames, torch.full_like(frames, rise), rtol=0, atol=1e-4)
+
+
+def test_bare_bands_of_silence_lie_at_the_floor() -> None:
+    frames, _ = build("logmel")(torch.zeros(1, 1600), torch.tensor([1600]))
+    assert (frames == -2.0).all()  # (log10(1e-8) + 4) / 2
+
+
+def test_bare_bands_hide_what_a_mask_covers_and_have_no_weights() -> None:
+    encoder = build("logmel")
+    masks = MaskDraw(torch.tensor([[[5.0, 0.0]]]).double(), torch.zeros(1, 0, 2).double())
+    frames, _ = encoder(noise(1, 1600), torch.tensor([1600]), masks)
+    assert not frames[..., :5].any()
+    assert frames[..., 5:].all()
+    assert not encoder.state_dict()
 
 
 def test_a_gain_stays_visible() -> None:

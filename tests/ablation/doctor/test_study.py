@@ -101,6 +101,21 @@ rows:
     assert load_of(grid_of(text), options(), Wanted(), 1).audio_bytes == audio + layers
 
 
+def test_log_mel_bands_take_a_hundred_frames_a_second_and_no_weights(grid_of, options):
+    """480 and 1440 clips of 4.5 s at 100 frames a second of 64 features of two bytes."""
+    text = """
+name: study
+title: A study
+corpora: [savee, ravdess]
+base: {mixup.method: none, encoder.name: logmel, encoder.train: frozen}
+rows: [{name: a, pooling.method: mean}]
+"""
+    load = load_of(grid_of(text), options(), Wanted(), 1)
+    audio = (480 + 1440) * 4.5 * 16_000 * 4
+    assert load.audio_bytes == audio + (480 + 1440) * 4.5 * 100 * 64 * 2
+    assert load.large == load.unknown == ()
+
+
 def test_a_manifest_s_parts_count_as_long_as_they_are(grid_of, options, tmp_path):
     rows = [f"{clip}.wav,{label},{who},10,70" for clip, label, who in ("axp", "byq", "cxq", "dyp")]
     for clip in "abcd":

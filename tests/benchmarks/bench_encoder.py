@@ -5,7 +5,8 @@
 WavLM: hidden 256, 4 layers, 16 utterances of 6.25 s, random weights, float32, two threads; the peer
 is transformers' own `WavLMModel`. Whisper: tiny.en's encoder on 160 RAVDESS clips of ../shared,
 bf16, one thread; the peer decodes and resamples each clip anew, pads all to the crop and computes
-in eager float32, with the same loss, optimiser and pooling.
+in eager float32, with the same loss, optimiser and pooling. `--results` compares what both have
+learnt.
 """
 
 import argparse
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 import transformers
+from scipy.stats import binomtest
 from torch import nn
 
 from core.audio import read_audio
@@ -27,6 +29,7 @@ from core.batches import Batcher, derived_generator
 from core.clips import Clips, to_peak
 from core.config import SAMPLE_RATE_HZ, EncoderConfig, RunConfig
 from core.corpora.catalog import CORPORA
+from core.corpora.folds import split
 from core.corpora.utterance import Utterance
 from core.encoders import build_encoder
 from core.store import AudioStore, build_store
@@ -43,6 +46,7 @@ from tests.benchmarks.paired import (
 
 BATCH, SECONDS = 16, 6.25
 CLIPS = 160  # of Whisper's epoch: ten batches
+EPOCHS = 5  # of both, before they are judged
 
 
 def save_wavlm(folder: Path) -> None:
@@ -129,24 +133,42 @@ class PlainClips(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return padded, len(waveform), self.classes.index(item.label)
 
 
-def plain_epoch(utterances: list[Utterance], config: RunConfig) -> Callable[[], None]:
+class PlainLoop:
     """The loop that everybody writes first."""
-    torch.manual_seed(0)
-    encoder = build_encoder(config.encoder)
-    head = nn.Sequential(nn.Linear(encoder.features, 64), nn.Linear(64, 8))
-    trained = [p for p in (*encoder.parameters(), *head.parameters()) if p.requires_grad]
-    optimiser = torch.optim.Adam(trained, 1e-4, (0.9, 0.98), 1e-9)
-    loader = torch.utils.data.DataLoader(PlainClips(utterances, config), BATCH, shuffle=True)
 
-    def epoch() -> None:
-        for waveforms, lengths, labels in loader:
-            frames, mask = encoder(waveforms, lengths)
-            logits = head(frames.sum(1) / mask.sum(1, keepdim=True))
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(logits, labels).backward()
-            optimiser.step()
+    def __init__(self, utterances: list[Utterance], config: RunConfig) -> None:
+        torch.manual_seed(0)
+        self.config = config
+        self.encoder = build_encoder(config.encoder)
+        self.head = nn.Sequential(nn.Linear(self.encoder.features, 64), nn.Linear(64, 8))
+        modules = self.encoder, self.head
+        trained = [p for each in modules for p in each.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(trained, 1e-4, (0.9, 0.98), 1e-9)
+        self.clips = self.loader(utterances, shuffle=True)
 
-    return epoch
+    def loader(self, utterances: list[Utterance], *, shuffle: bool) -> Any:
+        clips = PlainClips(utterances, self.config)
+        return torch.utils.data.DataLoader(clips, BATCH, shuffle=shuffle)
+
+    def logits(self, waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        frames, mask = self.encoder(waveforms, lengths)
+        found: torch.Tensor = self.head(frames.sum(1) / mask.sum(1, keepdim=True))
+        return found
+
+    def epoch(self) -> None:
+        for waveforms, lengths, labels in self.clips:
+            self.optimiser.zero_grad()
+            nn.functional.cross_entropy(self.logits(waveforms, lengths), labels).backward()
+            self.optimiser.step()
+
+    def judge(self, utterances: list[Utterance]) -> list[bool]:
+        """Whether each is taken for what it is."""
+        with torch.no_grad():
+            return [
+                right
+                for waveforms, lengths, labels in self.loader(utterances, shuffle=False)
+                for right in (self.logits(waveforms, lengths).argmax(1) == labels).tolist()
+            ]
 
 
 def whisper_lines() -> Iterator[Line]:
@@ -169,7 +191,7 @@ def whisper_lines() -> Iterator[Line]:
         padded = sum(batch.inputs.numel() for batch in batches)
         share = 1 - sum(int(batch.lengths.sum()) for batch in batches) / padded
         what = f"Whisper tiny.en, an epoch of {CLIPS} RAVDESS clips, against a plain loop"
-        yield faster(what, trainer.train_epoch, plain_epoch(chosen, config), aim="≥ 2×")
+        yield faster(what, trainer.train_epoch, PlainLoop(chosen, config).epoch, aim="≥ 2×")
         yield Line(
             what="the same: padding, of all samples",
             ours=f"{100 * share:.1f} %",
@@ -177,6 +199,41 @@ def whisper_lines() -> Iterator[Line]:
             ratio="",
             aim="< 5 %",
         )
+
+
+def result_lines() -> Iterator[Line]:
+    """What both have learnt after some epochs of half of the first fold's clips."""
+    config = whisper_config()
+    ravdess = CORPORA["ravdess"]
+    utterances = list(ravdess.parse(SHARED / "data" / "ravdess").utterances)
+    sides = split(utterances, ravdess.schemes[ravdess.default_scheme], 1, hold_out_validation=False)
+    train, test = list(sides.train)[::2], sorted(sides.test, key=lambda item: item.name)
+    torch.set_num_threads(config.training.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        report = build_store([*train, *test], Path(folder), workers=2)
+        clips = Clips(AudioStore.open(Path(folder), report.fingerprint), config.audio)
+        trainer = Trainer(config, train, [], clips, ravdess.classes, torch.device("cpu"))
+        for _ in range(EPOCHS):
+            trainer.train_epoch()
+        found = trainer.predict(Batcher(test, clips, ravdess.classes, config.training))
+    ours = [prediction.predicted == prediction.label for prediction in found]
+    loop = PlainLoop(train, config)
+    for _ in range(EPOCHS):
+        loop.epoch()
+    peer = loop.judge(test)
+    apart = [
+        sum(own and not other for own, other in zip(*two, strict=True))
+        for two in ((ours, peer), (peer, ours))
+    ]
+    yield Line(
+        what=f"Whisper tiny.en, {EPOCHS} epochs of {len(train)} clips: WA of {len(test)} others",
+        ours=f"{100 * sum(ours) / len(ours):.1f} %",
+        peer=f"{100 * sum(peer) / len(peer):.1f} %",
+        ratio=f"McNemar's p {binomtest(apart[0], sum(apart)).pvalue:.2f}"
+        if sum(apart)
+        else "equal",
+        aim="p > 0.05",
+    )
 
 
 def lines() -> Iterator[Line]:
@@ -189,8 +246,11 @@ def main() -> None:
     """Print the lines, or measure one side's memory for them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--alone", nargs=2, metavar=("WHO", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--results", action="store_true", help="what is learnt: half an hour")
     options = parser.parse_args()
-    if options.alone:
+    if options.results:
+        print(HEADER, *result_lines(), sep="\n")
+    elif options.alone:
         who, folder = options.alone
         step = wavlm_steps(Path(folder))[who]
         before = peak_bytes()

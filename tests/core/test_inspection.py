@@ -11,12 +11,15 @@ from core.model import EmotionModel
 from tests.core.small_speech import CLASSES, small_config, tones
 
 
-@pytest.fixture
-def setting():
+@pytest.fixture(params=[False, True], ids=["plain", "standardised"])
+def setting(request):
     torch.manual_seed(0)
-    config = small_config(pooling={"method": "flam"})
+    config = small_config(pooling={"method": "flam", "standardise": request.param})
     utterances, store = tones()
-    return config, EmotionModel(config, len(CLASSES)), utterances, Clips(store, config.audio)
+    model = EmotionModel(config, len(CLASSES))
+    if model.standardiser is not None:
+        model.standardiser.fit(torch.randn(50, model.encoder.features) * 3 + 1)
+    return config, model, utterances, Clips(store, config.audio)
 
 
 def test_embeddings_are_the_model_s_own_without_dropout(setting):

@@ -14,7 +14,8 @@ Item = TypeVar("Item")
 Shared = TypeVar("Shared")
 Result = TypeVar("Result")
 
-PASSED_ON = ("THP_MEM_ALLOC_ENABLE",)  # switches that the workers of a user's cluster need as well
+# Switches that the workers of a user's cluster need as well.
+PASSED_ON = ("THP_MEM_ALLOC_ENABLE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
 
 class ClusterError(ConnectionError):

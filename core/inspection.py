@@ -90,7 +90,8 @@ def attend(
     with _judging(model), computing(_device(model), config.training.precision):
         frames, frame_mask = model.encoder(batch.inputs, batch.lengths)
         weights = model.pooling.attention(frames, frame_mask)[0, frame_mask[0]]  # (T,)
-        logits = model.judge(*model.pooling(frames, frame_mask), frame_mask).logits[0]  # (C,)
+        utterances, refined = model.pooling(frames, frame_mask)
+        logits = model.judge(utterances, refined, frame_mask).logits[0]  # (C,)
     return Heard(weights.float().cpu().numpy(), logits.float().softmax(0).cpu().numpy())
 
 

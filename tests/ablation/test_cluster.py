@@ -1,8 +1,10 @@
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import ray
 
@@ -73,6 +75,8 @@ def test_the_workers_of_a_users_cluster_are_given_the_switches_that_torch_reads(
     with cluster(Resources(cpus=1, address="10.0.0.1:6379")):
         variables = asked["runtime_env"]["env_vars"]
     assert variables[THP] == "0"
+    assert variables["MALLOC_MMAP_THRESHOLD_"] == "33554432"
+    assert variables["MALLOC_TRIM_THRESHOLD_"] == "268435456"
     assert Path(variables["PYTHONPATH"]).samefile(ROOT)
 
 
@@ -90,6 +94,27 @@ def test_large_pages_are_on_unless_the_user_has_said_otherwise(users, seen):
         text=True,
     )
     assert told.stdout.strip() == seen
+
+
+def faults_of_twenty_steps() -> int:
+    """Pages that the kernel hands out while 20 MB are taken and freed again and again."""
+
+    def step() -> None:
+        for part in [np.ones(2**17) for _ in range(20)]:
+            assert part[-1] == 1
+
+    step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the switches are glibc's")
+def test_a_worker_on_this_machine_keeps_its_memory_between_steps():
+    with cluster(Resources(cpus=1)):
+        count = ray.get(ray.remote(num_cpus=0)(faults_of_twenty_steps).remote())
+    assert count < 20 * 5120 / 10  # 20 MB are 5 120 pages
 
 
 def test_a_worker_on_this_machine_takes_its_large_tensors_in_large_pages():

@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+AS_TYPED = dict(os.environ)  # before the runner's switches, which a plain loop's shell has not
 
 import psutil  # noqa: E402
 import torch  # noqa: E402
@@ -49,7 +50,8 @@ def runner(folder: Path, *options: str) -> str:
     """As a newcomer starts it; what it prints."""
     command = [sys.executable, "runner.py", str(GRID), "--demo", *options]
     command += ["--runs", str(folder / "runs"), "--reports", str(folder / "reports")]
-    return subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+    how = {"check": True, "cwd": ROOT, "env": AS_TYPED, "stdout": subprocess.PIPE, "text": True}
+    return str(subprocess.run(command, **how).stdout)
 
 
 def foretold_s(folder: Path) -> float:
@@ -63,7 +65,7 @@ def plain_loops(folder: Path) -> None:
     """A process a trial that the runner has at once, each with its share of the trainings."""
     command = [sys.executable, __file__, "--loop", str(folder)]
     shares = [f"{place}/{AT_ONCE}" for place in range(AT_ONCE)]
-    loops = [subprocess.Popen([*command, share], cwd=ROOT) for share in shares]
+    loops = [subprocess.Popen([*command, share], cwd=ROOT, env=AS_TYPED) for share in shares]
     codes = [loop.wait() for loop in loops]
     if any(codes):
         raise SystemExit("a plain loop has failed")

@@ -55,6 +55,11 @@ class EncoderConfig:
     lora_rank: int = number(0, 0, 1024)
     lora_alpha: float = number(8.0, 0.0, 1e4, above=True)
 
+    @property
+    def fixed(self) -> bool:
+        """Whether its weights are the same from the first trial to the last, whatever the seed."""
+        return self.train == "frozen" and not is_drawn(self.name)
+
     def read_layers(self, last: int) -> tuple[int, ...]:
         """Which layers' frames are read, of an encoder whose last layer is this one."""
         if self.join_layers:
@@ -248,8 +253,8 @@ class RunConfig:
         A mixture, noise or a mask is another one each epoch: with them a frozen encoder runs each
         time.
         """
-        frozen = self.encoder.train == "frozen" and not is_drawn(self.encoder.name)
-        return frozen and self.mixup.method == "none" and not self.augment.disturbs
+        undisturbed = self.mixup.method == "none" and not self.augment.disturbs
+        return self.encoder.fixed and undisturbed
 
     @property
     def heard_speeds(self) -> tuple[float, ...]:

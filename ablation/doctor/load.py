@@ -12,7 +12,7 @@ from core.checkpoints import CheckpointError, geometry
 from core.config import SAMPLE_RATE_HZ, EncoderConfig, RunConfig
 from core.corpora.catalog import CORPORA
 from core.corpora.corpus import Corpus
-from core.encoder_catalog import Geometry, is_drawn, is_pretrained
+from core.encoder_catalog import Geometry, is_pretrained
 
 FLOAT_BYTES = 4  # weights, gradients, Adam's moments and the store's samples are float32
 HALF_BYTES = 2  # stored frames are float16
@@ -96,9 +96,8 @@ def parameters(geometry: Geometry) -> float:
 
 def _checkpoint_bytes(config: RunConfig, geometry: Geometry) -> float:
     """The trained weights and their two moments; with a held-out group, the best weights too."""
-    frozen = config.encoder.train == "frozen" and not is_drawn(config.encoder.name)
     heads = 6 * geometry.features**2  # FLAM's attention and the projections
-    trained = heads if frozen else parameters(geometry) + heads
+    trained = heads if config.encoder.fixed else parameters(geometry) + heads
     copies = 4 if config.evaluation.selection == "validation" else 3
     return FLOAT_BYTES * copies * trained
 
